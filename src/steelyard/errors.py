@@ -1,0 +1,79 @@
+"""Every error that Steelyard raises on purpose.
+
+::
+
+    SteelyardError(ValueError)
+    ├── AddressError            an address or pattern that matches nothing, or too much
+    │   ├── UnknownAddressError     nothing there; names the nearest
+    │   ├── AmbiguousAddressError   several there; lists them
+    │   └── PatternError            the pattern itself cannot be read
+    ├── BorrowError             a reference that cannot be read
+    │   ├── TargetError             what was handed to `ref` is nothing that holds a weight
+    │   ├── UnbuiltOwnerError       the owner exists but has no weights yet
+    │   ├── UnboundReferenceError   the owner has not been found (yet)
+    │   └── ForeignOwnerError       the owner is not part of the model that reads it
+    ├── ShapeMismatchError      two shapes that must fit and do not; says both
+    ├── QuantizationError       a quantization that we cannot undo; never codes as values
+    ├── SourceError             something without weights was handed in as a source
+    └── MissingDependencyError  an optional package is not installed; says the command
+
+The root derives from `ValueError` because Keras re-raises a `ValueError` as it is and turns most
+others into a `RuntimeError` (`Trainer._symbolic_build`); and every class here is built from one
+string, because Keras and TensorFlow rebuild an exception from its message to add where it happened.
+"""
+
+
+class SteelyardError(ValueError):
+    """The root of all errors of this package."""
+
+
+class AddressError(SteelyardError):
+    """An address or pattern does not name what was asked for."""
+
+
+class UnknownAddressError(AddressError):
+    """Nothing has this address."""
+
+
+class AmbiguousAddressError(AddressError):
+    """Several weights fit where one was asked for."""
+
+
+class PatternError(AddressError):
+    """A pattern that cannot be read."""
+
+
+class BorrowError(SteelyardError):
+    """A reference cannot give its value."""
+
+
+class TargetError(BorrowError):
+    """The target of a reference is not a layer, a layer's output, a variable or an address."""
+
+
+class UnbuiltOwnerError(BorrowError):
+    """The layer that owns the weight has not created it yet."""
+
+
+class UnboundReferenceError(BorrowError):
+    """The layer that owns the weight has not been found."""
+
+
+class ForeignOwnerError(BorrowError):
+    """The layer that owns the weight is not part of the model that reads it."""
+
+
+class ShapeMismatchError(SteelyardError):
+    """Two shapes do not fit."""
+
+
+class QuantizationError(SteelyardError):
+    """A quantized weight whose float value cannot be worked out."""
+
+
+class SourceError(SteelyardError):
+    """An object that holds no weights was given where a source of weights was expected."""
+
+
+class MissingDependencyError(SteelyardError, ImportError):
+    """An optional package is not installed."""
