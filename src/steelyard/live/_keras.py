@@ -1,0 +1,142 @@
+"""Every private name of Keras that Steelyard leans on, each with the reason; nowhere else.
+
+`tests/live/test_keras.py` touches each one, so that a Keras release that drops a name fails with
+that name in the message.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import keras
+from keras.src.backend.common import global_state
+from keras.src.backend.common.variables import AutocastScope
+from keras.src.models.functional import Functional
+from keras.src.utils.naming import to_snake_case
+
+
+def own_dtype() -> Any:
+    """A scope in which a variable reads in its own dtype.
+
+    Inside the `call` of a mixed-precision layer Keras casts each float variable that is read.
+    `Layer(autocast=False)` does not help the outermost layer, and there is no public scope.
+    """
+    return AutocastScope(None)
+
+
+def call_root() -> keras.Layer | None:
+    """The outermost layer whose `__call__` is running in this thread, if any.
+
+    Keras keeps it to hand `training` down; no public name tells a layer who called it.
+    """
+    context = global_state.get_global_attribute("current_call_ctx")
+    return None if context is None else context.entry_layer
+
+
+def in_shape_inference() -> bool:
+    """Whether Keras only works out shapes now: no value that is computed here reaches anybody."""
+    return global_state.get_global_attribute("symbolic_scope") is not None
+
+
+def unmapped(variable: keras.Variable) -> bool:
+    """Whether a stateless call runs that was not handed this variable.
+
+    On JAX such a variable would be baked into the compiled program as a constant. The scope class
+    is public, the running instance is not.
+    """
+    scope = global_state.get_global_attribute("stateless_scope")
+    return scope is not None and scope.get_current_value(variable) is None
+
+
+def is_graph_model(layer: Any) -> bool:
+    """Whether the layer is a Functional or Sequential model, whose children go by their names.
+
+    `keras.Sequential` is public; the class that `keras.Model(inputs, outputs)` gives is not.
+    """
+    return isinstance(layer, (Functional, keras.Sequential))
+
+
+def sublayers(layer: keras.Layer) -> list[keras.Layer]:
+    """The layers that this one tracks, in the order in which it came to hold them.
+
+    `Model.layers` is public, but a plain layer has no such property.
+    """
+    found = layer.layers if is_graph_model(layer) else []
+    return list(found) + [
+        child
+        for child in layer._layers
+        if not any(child is known for known in found)
+        and child is not getattr(layer, "_functional", None)
+    ]
+
+
+def is_auto_named(layer: keras.Layer) -> bool:
+    """Whether Keras named the layer itself, by class and count: such a name changes on a reload."""
+    stem = re.escape(to_snake_case(type(layer).__name__))
+    return re.fullmatch(rf"{stem}(_\d+)?", layer.name) is not None
+
+
+def own_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """The weights that the layer itself holds, without those of its sublayers.
+
+    `Layer.weights` is public, but adds the sublayers' own.
+    """
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def attributes(layer: keras.Layer) -> dict[str, Any]:
+    """The instance attributes of a layer, whichever backend's base class stores them."""
+    held = dict(vars(layer))
+    # torch's `Module` keeps submodules apart from the other attributes.
+    held.update(held.pop("_modules", None) or {})
+    for name in _BOOKKEEPING:
+        held.pop(name, None)
+    return held
+
+
+# Lists that Keras keeps of what the user's own attributes hold already: no way to walk through.
+_BOOKKEEPING = (
+    "_layers",
+    "_metrics",
+    "_functional",
+    "_operations",
+    "_operations_by_depth",
+    "_trainable_variables",
+    "_non_trainable_variables",
+    "_self_unconditional_checkpoint_dependencies",
+    "_self_unconditional_dependency_names",
+    "_torch_params",
+)
+
+
+class Step(NamedTuple):
+    """One call of an operation in a functional graph."""
+
+    operation: Any
+    inputs: list[Any]
+    outputs: list[Any]
+
+
+def producer(tensor: Any) -> Step | None:
+    """The call that made a symbolic tensor (`KerasTensor` has no public way back)."""
+    history = getattr(tensor, "_keras_history", None)
+    if history is None or history.operation is None:
+        return None
+    return _step(history.operation._inbound_nodes[history.node_index])
+
+
+def calls(operation: Any) -> list[Step]:
+    """Each symbolic call of an operation; `Operation.output` shows the first one only."""
+    return [_step(node) for node in operation._inbound_nodes]
+
+
+def consumers(operation: Any) -> Iterator[Any]:
+    """The operations that take an output of this one."""
+    for node in operation._outbound_nodes:
+        yield node.operation
+
+
+def _step(node: Any) -> Step:
+    return Step(node.operation, node.input_tensors, node.output_tensors)

@@ -1,0 +1,148 @@
+"""Where each layer and weight of a Keras model lives: addresses, as a person would walk there."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import keras
+
+from steelyard.live import _keras
+
+Path = tuple[str, ...]
+
+
+class Place(NamedTuple):
+    """A layer, the shortest path to it, and the other paths that lead there."""
+
+    path: Path
+    layer: keras.Layer
+    aliases: tuple[Path, ...] = ()
+
+
+def walk(root: keras.Layer) -> list[Place]:
+    """All layers below and including `root`, each once, in the order of the model.
+
+    A layer that is shared is listed at the shortest of its paths (the first one of these).
+    """
+    order: dict[int, keras.Layer] = {id(root): root}
+    paths: dict[int, list[Path]] = {id(root): [()]}
+    kept: dict[int, list[keras.Layer]] = {}
+    queue = deque([root])
+    while queue:  # breadth first, so that the first path found is a shortest one
+        layer = queue.popleft()
+        here = paths[id(layer)][0]
+        kept[id(layer)] = []
+        for segment, child in children(layer):
+            known = id(child) in order
+            paths.setdefault(id(child), []).append((*here, segment))
+            if not known:
+                order[id(child)] = child
+                kept[id(layer)].append(child)
+                queue.append(child)
+    return list(_preorder(root, kept, paths))
+
+
+def _preorder(
+    root: keras.Layer, kept: dict[int, list[keras.Layer]], paths: dict[int, list[Path]]
+) -> Iterator[Place]:
+    stack = [root]
+    while stack:
+        layer = stack.pop()
+        first, *others = paths[id(layer)]
+        yield Place(first, layer, tuple(others))
+        stack.extend(reversed(kept[id(layer)]))
+
+
+def children(layer: keras.Layer) -> list[tuple[str, keras.Layer]]:
+    """The direct sublayers, each with the segment that leads to it; a segment is never repeated."""
+    held = _keras.sublayers(layer)
+    if not held:
+        return []
+    by_name = len(layer.layers) if _keras.is_graph_model(layer) else 0
+    named = [(child.name, child) for child in held[:by_name]]
+    if by_name < len(held):
+        ways = _ways(layer, keras.Layer)
+        named += [(_segment(ways.get(id(child)), child), child) for child in held[by_name:]]
+    return _unrepeated(named)
+
+
+def _segment(way: Path | None, child: keras.Layer) -> str:
+    """The attribute that holds a child; a private one gives way to a name that somebody chose.
+
+    Keras's own composite layers hide their parts (`MultiHeadAttention._query_dense`) but name them
+    (`query`).
+    """
+    if way is None:
+        return child.name
+    if way[0].startswith("_") and not _keras.is_auto_named(child):
+        return child.name
+    return _join(way)
+
+
+def own_weights(layer: keras.Layer) -> list[tuple[str, keras.Variable]]:
+    """The variables that the layer itself holds, each with a name that is unique in the layer."""
+    variables = _keras.own_variables(layer)
+    names = [variable.name for variable in variables]
+    repeated = {name for name, count in Counter(names).items() if count > 1}
+    clear = [not (name in repeated or _is_unnamed(name)) for name in names]
+    if all(clear):
+        return list(zip(names, variables, strict=True))
+    ways = _ways(layer, keras.Variable)
+    named = [
+        (name if keep or id(variable) not in ways else _join(ways[id(variable)]), variable)
+        for name, keep, variable in zip(names, clear, variables, strict=True)
+    ]
+    return _unrepeated(named)
+
+
+def _is_unnamed(name: str) -> bool:
+    """Whether Keras made the name up by counting: it changes with the order of building."""
+    return re.fullmatch(r"variable(_\d+)?", name) is not None
+
+
+def _join(way: Path) -> str:
+    return "/".join((way[0].lstrip("_") or way[0], *way[1:]))
+
+
+def _unrepeated(named: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    taken: Counter[str] = Counter()
+    result = []
+    for segment, child in named:
+        taken[segment] += 1
+        result.append((segment if taken[segment] == 1 else f"{segment}~{taken[segment]}", child))
+    return result
+
+
+def _ways(layer: keras.Layer, kind: type) -> dict[int, Path]:
+    """For each object of `kind` that the attributes of a layer hold, the way to it.
+
+    Public attributes come before private ones, short ways before long ones; lists, tuples, sets
+    and dictionaries are walked through by index and key.
+    """
+    found: dict[int, Path] = {}
+    held = _keras.attributes(layer)
+    for name in sorted(held, key=lambda name: name.startswith("_")):
+        for way, value in _reach(held[name], (name,), kind):
+            if id(value) not in found or len(way) < len(found[id(value)]):
+                found.setdefault(id(value), way)
+    return found
+
+
+def _reach(value: Any, way: Path, kind: type, depth: int = 8) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, kind):
+        yield way, value
+    elif depth and isinstance(value, dict):
+        for key, item in value.items():
+            yield from _reach(item, (*way, _escape(key)), kind, depth - 1)
+    elif depth and isinstance(value, (list, tuple, set, frozenset)):
+        names = getattr(value, "_fields", None)
+        for index, item in enumerate(value):
+            segment = names[index] if names else str(index)
+            yield from _reach(item, (*way, segment), kind, depth - 1)
+
+
+def _escape(key: Any) -> str:
+    return str(key).replace("%", "%25").replace("/", "%2F")
