@@ -1,0 +1,220 @@
+"""Runs the whole suite: what needs no Keras once, the rest once per backend and on the oldest Keras.
+
+A Keras backend is chosen for a whole process, so each is a pytest process of its own. The failures
+of each are printed in full, then a table, and as the last line pytest's summary over all of them.
+
+    python tests/run.py                          everything
+    python tests/run.py --backends jax           one backend (and what needs none)
+    python tests/run.py --only jax -- -k tied    one job; what follows -- goes to pytest
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+
+ROOT = Path(__file__).parent.parent
+BACKENDS = ("tensorflow", "jax", "torch")
+OLDEST = Path(sys.prefix) / "oldest-keras"
+REACH = ("tests/laws", "tests/refs", "tests/layers")
+OUTCOMES = ("failed", "passed", "skipped", "error")
+PRINTING = Lock()
+
+# Two processes on two cores: more threads would only get in each other's way.
+QUIET = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "JAX_PLATFORMS": "cpu",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pytest process."""
+
+    name: str
+    marker: str
+    backend: str | None = None
+    paths: tuple[str, ...] = ("tests",)
+    first_on_path: Path | None = None
+
+
+@dataclass
+class Outcome:
+    """What came of a job."""
+
+    job: Job
+    status: int
+    seconds: float
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def trouble(self) -> str:
+        """Why the job does not count as passed; empty if it does."""
+        if self.status == 5:
+            return "collected no tests"
+        if self.status == 1:
+            return "failed"
+        if self.status != 0:
+            return f"crashed (exit status {self.status})"
+        return "" if sum(self.counts.values()) else "ran no tests"
+
+
+def jobs_for(backends: list[str]) -> list[Job]:
+    """The jobs of a full run; the slowest first, so that the two cores finish together."""
+    jobs = [Job(name, "not no_keras", name) for name in backends]
+    # JAX starts quickest; what is asked here is about Keras, not about the backend.
+    backend = "jax" if "jax" in backends else backends[0]
+    there = tuple(path for path in REACH if (ROOT / path).is_dir())
+    jobs.append(Job(f"oldest Keras, {backend}", "not no_keras", backend, there, OLDEST))
+    return [*jobs, Job("no Keras", "no_keras")]
+
+
+def environment(job: Job) -> dict[str, str]:
+    """The environment of a job: its backend, its Keras, and quiet."""
+    env = {**os.environ, **QUIET}
+    env.pop("KERAS_BACKEND", None)
+    if job.backend:
+        env["KERAS_BACKEND"] = job.backend
+    if job.first_on_path:
+        rest = env.get("PYTHONPATH")
+        env["PYTHONPATH"] = os.pathsep.join([str(job.first_on_path), *([rest] if rest else [])])
+    return env
+
+
+def counts_in(report: Path) -> Counter[str]:
+    """Tests by outcome, from the XML that pytest wrote; nothing if it wrote none."""
+    if not report.exists():
+        return Counter()
+    try:
+        suites = ET.parse(report).getroot().iter("testsuite")
+    except ET.ParseError:
+        return Counter()
+    counts: Counter[str] = Counter()
+    for suite in suites:
+        failed, error, skipped = (
+            int(suite.get(key, 0)) for key in ("failures", "errors", "skipped")
+        )
+        counts += Counter(failed=failed, error=error, skipped=skipped)
+        counts["passed"] += int(suite.get("tests", 0)) - failed - error - skipped
+    return counts
+
+
+def run(job: Job, options: argparse.Namespace) -> Outcome:
+    """Run one job, and print its output when it is done: all of it if it did not pass."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", *job.paths, "-q", "-m", job.marker]
+        command += [f"--junitxml={report}", "-o", f"cache_dir=.pytest_cache/{job.backend}"]
+        command += ["-n", str(options.workers)] if options.workers and job.backend else []
+        process = subprocess.Popen(
+            [*command, *options.pytest],
+            cwd=ROOT,
+            env=environment(job),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(timeout=options.limit)
+        except subprocess.TimeoutExpired:
+            # The whole group: a test's own processes would keep the pipe open.
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
+            output += f"\nStopped after {options.limit} s (--limit).\n"
+        outcome = Outcome(job, process.returncode, time.monotonic() - started, counts_in(report))
+    lines = output.rstrip().splitlines()
+    with PRINTING:
+        print(f"\n----- {job.name}: {outcome.trouble or 'passed'} in {outcome.seconds:.0f} s")
+        print("\n".join(lines if outcome.trouble else lines[-1:]), flush=True)
+    return outcome
+
+
+def summary(outcomes: list[Outcome], seconds: float) -> str:
+    """Pytest's last line, over all jobs. A job that did not get to its tests counts as an error."""
+    total = sum((outcome.counts for outcome in outcomes), Counter())
+    total["error"] += sum(
+        1 for o in outcomes if o.trouble and not o.counts["failed"] + o.counts["error"]
+    )
+    words = [f"{total[key]} {key}" for key in OUTCOMES if total[key]] or ["no tests ran"]
+    if total["error"] > 1:
+        words[-1] += "s"
+    return f" {', '.join(words)} in {seconds:.2f}s ".center(80, "=")
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """One row per job."""
+    rows = [f"{'job':<22}{'passed':>8}{'failed':>8}{'skipped':>9}{'errors':>8}{'seconds':>9}"]
+    for o in outcomes:
+        c = o.counts
+        rows.append(
+            f"{o.job.name:<22}{c['passed']:>8}{c['failed']:>8}{c['skipped']:>9}{c['error']:>8}"
+            f"{o.seconds:>9.0f}   {o.trouble}".rstrip()
+        )
+    return "\n".join(rows)
+
+
+def options_from(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line; what stands after `--` is pytest's."""
+    ours, pytests = arguments, []
+    if "--" in arguments:
+        at = arguments.index("--")
+        ours, pytests = arguments[:at], arguments[at + 1 :]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backends", default=" ".join(BACKENDS), help="which, in one string")
+    parser.add_argument("--only", metavar="NAME", help="jobs whose name has this in it")
+    parser.add_argument("--jobs", type=int, default=2, help="at the same time (default 2)")
+    parser.add_argument("--workers", type=int, default=0, help="pytest-xdist's -n inside a job")
+    parser.add_argument("--limit", type=int, default=1200, help="seconds a job may take")
+    options = parser.parse_args(ours)
+    options.pytest = pytests
+    options.backends = options.backends.replace(",", " ").split()
+    for name in options.backends:
+        if name not in BACKENDS:
+            parser.error(f"unknown backend {name!r}: choose from {', '.join(BACKENDS)}")
+        if find_spec(name) is None:
+            parser.error(f'{name} is not installed: try `make test BACKENDS="..."` without it')
+    if not options.backends:
+        parser.error("no backend: there is nothing to test")
+    return options
+
+
+def main(arguments: list[str]) -> int:
+    """Run the jobs, two at a time; 0 if every one of them passed."""
+    options = options_from(arguments)
+    jobs = jobs_for(options.backends)
+    if options.only:
+        jobs = [job for job in jobs if options.only in job.name]
+    if any(job.first_on_path and not job.first_on_path.is_dir() for job in jobs):
+        print(f"There is no {OLDEST}: `make test` installs it.", file=sys.stderr)
+        return 2
+    started = time.monotonic()
+    print(f"{len(jobs)} jobs, {options.jobs} at a time: {'; '.join(job.name for job in jobs)}")
+    with ThreadPoolExecutor(options.jobs) as pool:
+        outcomes = list(pool.map(lambda job: run(job, options), jobs))
+    print("\n" + table(outcomes))
+    print(summary(outcomes, time.monotonic() - started))
+    return 0 if outcomes and not any(outcome.trouble for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
