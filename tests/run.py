@@ -1,4 +1,4 @@
-"""Runs the whole suite: what needs no Keras once, the rest once per backend and on the oldest Keras.
+"""The whole suite: what needs no Keras once, the rest per backend and on the oldest Keras.
 
 A Keras backend is chosen for a whole process, so each is a pytest process of its own. The failures
 of each are printed in full, then a table, and as the last line pytest's summary over all of them.
