@@ -116,11 +116,13 @@ def counts_in(report: Path) -> Counter[str]:
 
 
 def run(job: Job, options: argparse.Namespace) -> Outcome:
-    """Run one job, and print its output when it is done: all of it if it did not pass."""
+    """Run one job, and when it is done say how it went; its failures only if it has any."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", *job.paths, "-q", "-m", job.marker]
+        command = [sys.executable, "-m", "pytest", *job.paths, "-v", "-m", job.marker]
+        # A test that hangs says where, well before the job's own limit.
+        command += ["-o", f"faulthandler_timeout={options.limit / 2}"]
         command += [f"--junitxml={report}", "-o", f"cache_dir=.pytest_cache/{job.backend}"]
         command += ["-n", str(options.workers)] if options.workers and job.backend else []
         process = subprocess.Popen(
@@ -142,11 +144,21 @@ def run(job: Job, options: argparse.Namespace) -> Outcome:
             output, _ = process.communicate()
             output += f"\nStopped after {options.limit} s (--limit).\n"
         outcome = Outcome(job, process.returncode, time.monotonic() - started, counts_in(report))
-    lines = output.rstrip().splitlines()
     with PRINTING:
         print(f"\n----- {job.name}: {outcome.trouble or 'passed'} in {outcome.seconds:.0f} s")
-        print("\n".join(lines if outcome.trouble else lines[-1:]), flush=True)
+        if outcome.trouble:
+            print(what_matters(output, outcome.status), flush=True)
     return outcome
+
+
+def what_matters(output: str, status: int) -> str:
+    """All failures in full; of a process that crashed or hung, what it said last."""
+    lines = output.rstrip().splitlines()
+    if status != 1:
+        return "\n".join(lines[-100:])
+    heads = (" FAILURES ", " ERRORS ")
+    first = next((i for i, line in enumerate(lines) if line.strip("=") in heads), 0)
+    return "\n".join(lines[first:])
 
 
 def summary(outcomes: list[Outcome], seconds: float) -> str:
