@@ -26,6 +26,8 @@ BACKEND_EXTRAS := $(subst $(space),$(comma),$(patsubst tensorflow,tensorflow-cpu
 TEST_STAMP := $(STAMPS)/test-$(subst $(space),-,$(strip $(BACKENDS)))
 
 .PHONY: demo test check bench clean
+# All of them write into one .venv.
+.NOTPARALLEL:
 
 demo: $(STAMPS)/demo
 	KERAS_BACKEND=$${KERAS_BACKEND:-jax} $(BIN)/steelyard demo
