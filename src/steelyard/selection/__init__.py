@@ -1,0 +1,5 @@
+"""Some of the weights of a source, chosen by address and by what they are."""
+
+from steelyard.selection._weights import Weight, Weights
+
+__all__ = ["Weight", "Weights"]
