@@ -1,0 +1,273 @@
+"""A live Keras model as a source of weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import keras
+import ml_dtypes
+import numpy as np
+
+from steelyard.address import nearest
+from steelyard.errors import (
+    QuantizationError,
+    ShapeMismatchError,
+    SourceError,
+    SteelyardError,
+    UnknownAddressError,
+)
+from steelyard.live import _quantized
+from steelyard.live._effective import effective, stored
+from steelyard.live._keras import own_dtype
+from steelyard.live._walk import Path, Place, own_weights, walk
+from steelyard.records import WeightSpec
+
+
+class LiveSource:
+    """The weights of a model or layer, by address, as they are when they are asked for.
+
+    Addresses are relative to `root`, whose own name is left out. Nothing is kept of the weights'
+    values, and reading changes none.
+
+    Args:
+        root: A Keras model or layer.
+
+    Attributes:
+        note: Which layers had no weights yet when `specs` was last asked, as a sentence.
+    """
+
+    def __init__(self, root: keras.Layer) -> None:
+        self.root = root
+        self.note = ""
+        self._holders: dict[str, _Holder] = {}
+
+    def specs(self) -> tuple[WeightSpec, ...]:
+        """All weights, each once, in the order of the model. Reads no values.
+
+        Raises:
+            SourceError: If there are none because nothing is built yet.
+        """
+        places = walk(self.root)
+        rows = list(_rows(places))
+        unbuilt = _unbuilt(places)
+        if unbuilt and not rows:
+            raise SourceError(_not_built(self.root, unbuilt))
+        self.note = f"Not built yet, so not listed: {_some(unbuilt)}." if any(unbuilt) else ""
+        self._holders = {row.address: _Holder(row.layer, row.name) for row in rows}
+        bases = {kind: _dotted_bases(kind) for kind in {type(row.layer) for row in rows}}
+        trains = self.root.trainable
+        return tuple(
+            WeightSpec(
+                row.address,
+                shape := _shape(row),
+                row.variable.dtype,
+                trains and row.variable.trainable,
+                type(row.layer).__name__,
+                bases[type(row.layer)],
+                row.aliases,
+                own if (own := tuple(row.variable.shape)) != shape else None,
+            )
+            for row in rows
+        )
+
+    def read(self, address: str) -> np.ndarray:
+        """The effective value at an address, as `steelyard.source.WeightSource` says."""
+        with own_dtype():
+            return _to_numpy(effective(*self._find(address)))
+
+    def stored(self, address: str) -> dict[str, np.ndarray]:
+        """The raw arrays that make up a weight, by their names, each in its own dtype."""
+        return {name: _raw(part) for name, part in stored(*self._find(address)).items()}
+
+    def variable(self, address: str) -> keras.Variable:
+        """The variable at an address."""
+        return self._find(address)[2]
+
+    def assign(self, address: str, value: Any) -> None:
+        """Change a weight so that its effective value becomes `value`.
+
+        Under LoRA the base moves: it becomes `value` minus what the factors add. Under float8,
+        where the layer rounds a float32 weight each time that it computes, that weight is set.
+
+        Raises:
+            ShapeMismatchError: If the shape of `value` is another than the weight's.
+            QuantizationError: If the weight is stored as codes.
+            SteelyardError: If the layer works the weight out from its variable in a way of its own.
+        """
+        layer, name, variable = self._find(address)
+        shape = tuple(value.shape) if keras.ops.is_tensor(value) else np.shape(value)
+        own = tuple(variable.shape)
+        if shape != own and not _is_coded(layer, variable):
+            raise ShapeMismatchError(
+                f"{address!r} has the shape {own}. Received a value of shape {shape}."
+            )
+        variable.assign(_base(address, layer, name, variable, value))
+
+    def _find(self, address: str) -> tuple[keras.Layer, str, keras.Variable]:
+        """The layer at an address, its own name for the weight, and the variable of today.
+
+        `quantize` and `enable_lora` replace variables; the layer and the name stay.
+        """
+        for holder in (self._holders.get(address), None):
+            if holder is None:
+                self.specs()
+                holder = self._holders.get(address)
+            if holder is not None:
+                for name, variable in own_weights(holder.layer):
+                    if name == holder.name:
+                        return holder.layer, name, variable
+        near = nearest(address, self._holders)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise UnknownAddressError(f"No weight has the address {address!r}.{hint}")
+
+
+# --- Listing -------------------------------------------------------------------------------------
+
+
+class _Holder(NamedTuple):
+    layer: keras.Layer
+    name: str
+
+
+class _Row(NamedTuple):
+    address: str
+    layer: keras.Layer
+    name: str
+    variable: keras.Variable
+    aliases: tuple[str, ...]
+
+
+def _rows(places: list[Place]) -> Iterator[_Row]:
+    """One row for each variable, at the layer that made it; other ways to it are aliases."""
+    paths = _all_paths(places)
+    taken: Counter[str] = Counter()
+    rows: dict[int, list[_Row]] = {}
+    for place in places:
+        for name, variable in own_weights(place.layer):
+            address, *aliases = ["/".join((*path, name)) for path in paths[place.path]]
+            taken[address] += 1
+            if taken[address] > 1:
+                address, aliases = f"{address}~{taken[address]}", []
+            row = _Row(address, place.layer, name, variable, tuple(aliases))
+            rows.setdefault(id(variable), []).append(row)
+    for same in rows.values():
+        first = same[0] if len(same) == 1 else next(filter(_is_maker, same), same[0])
+        others = [a for row in same if row is not first for a in (row.address, *row.aliases)]
+        yield first._replace(aliases=(*first.aliases, *others)) if others else first
+
+
+def _is_maker(row: _Row) -> bool:
+    """Whether the layer made the variable, rather than being handed it."""
+    return bool(row.variable.path == f"{row.layer.path}/{row.variable.name}")
+
+
+_MOST_PATHS = 32
+
+
+def _all_paths(places: list[Place]) -> dict[Path, list[Path]]:
+    """For each layer, by its path, all paths to it: that one first, then at most 31 more."""
+    if not any(place.aliases for place in places):
+        return {place.path: [place.path] for place in places}
+    ways = {place.path: (place.path, *place.aliases) for place in places}
+    known: dict[Path, list[Path]] = {(): [()]}
+
+    def paths_to(path: Path) -> list[Path]:
+        if path not in known:
+            known[path] = [path]  # in case a layer holds one that holds it
+            found = [(*up, way[-1]) for way in ways[path] for up in paths_to(way[:-1])]
+            known[path] = list(dict.fromkeys([path, *found]))[:_MOST_PATHS]
+        return known[path]
+
+    return {place.path: paths_to(place.path) for place in places}
+
+
+def _shape(row: _Row) -> tuple[int, ...]:
+    if _is_coded(row.layer, row.variable) and _quantized.is_known(row.layer, row.variable):
+        return tuple(effective(row.layer, row.name, row.variable).shape)
+    return tuple(row.variable.shape)
+
+
+def _is_coded(layer: keras.Layer, variable: keras.Variable) -> bool:
+    """Whether the variable holds codes that stand for other numbers."""
+    if _quantized.is_known(layer, variable):
+        return bool(keras.backend.is_int_dtype(variable.dtype))
+    return _quantized.has_unknown_codes(layer, variable)
+
+
+def _dotted_bases(kind: type) -> tuple[str, ...]:
+    return tuple(f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__)
+
+
+def _unbuilt(places: list[Place]) -> list[Path]:
+    """The layers that are not built, without those that only hold others that are not."""
+    found: dict[Path, None] = {}
+    for place in places:
+        if not place.layer.built:
+            for end in range(len(place.path)):
+                found.pop(place.path[:end], None)
+            found[place.path] = None
+    return list(found)
+
+
+def _not_built(root: keras.Layer, unbuilt: list[Path]) -> str:
+    what = f"{type(root).__name__} {root.name!r}"
+    parts = "" if unbuilt == [()] else f" Not built in it: {_some(unbuilt)}."
+    return (
+        f"{what} is not built yet, so it has no weights.{parts} "
+        f"Call it once on data, or give it its input shape: .build(input_shape)."
+    )
+
+
+def _some(paths: list[Path], most: int = 10) -> str:
+    shown = [repr("/".join(path)) for path in paths if path]
+    more = f" and {len(shown) - most:,} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
+
+
+# --- Reading and writing -------------------------------------------------------------------------
+
+
+def _to_numpy(tensor: Any) -> np.ndarray:
+    """A new array that shares no memory with the tensor; float32 for narrower floats."""
+    if _is_narrow(keras.backend.standardize_dtype(tensor.dtype)):
+        tensor = keras.ops.cast(tensor, "float32")
+    array = keras.ops.convert_to_numpy(tensor)
+    return array if array.flags.owndata and array.flags.writeable else np.array(array)
+
+
+def _raw(variable: keras.Variable) -> np.ndarray:
+    with own_dtype():
+        array = _to_numpy(variable.value)
+    # Through float32 and back, exactly: torch hands out no float8 arrays.
+    narrow = _is_narrow(variable.dtype) and variable.dtype != "float16"
+    return array.astype(getattr(ml_dtypes, variable.dtype) if narrow else variable.dtype)
+
+
+def _is_narrow(dtype: str) -> bool:
+    return dtype in ("float16", "bfloat16") or dtype.startswith("float8")
+
+
+def _base(address: str, layer: keras.Layer, name: str, variable: keras.Variable, value: Any) -> Any:
+    """What to store so that the layer computes with `value`."""
+    if _is_coded(layer, variable):
+        raise QuantizationError(
+            f"{address!r} is stored as {variable.dtype} codes ({layer.quantization_mode}), which "
+            f"cannot hold any value. Assign to the model before `quantize`, and quantize then."
+        )
+    lora = [part for part in stored(layer, name, variable).values() if part is not variable]
+    if len(lora) == 2:
+        a, b = (_raw(factor).astype("float64") for factor in lora)
+        delta = (layer.lora_alpha / layer.lora_rank) * (a @ b)
+        return keras.ops.convert_to_numpy(value).astype("float64") - delta
+    if getattr(layer, "quantization_mode", None) == "float8":
+        return value
+    with own_dtype():
+        used = _to_numpy(effective(layer, name, variable))
+        if not np.array_equal(used, _to_numpy(variable.value), equal_nan=True):
+            raise SteelyardError(
+                f"{type(layer).__name__} works {address!r} out from its variable in a way of its "
+                f"own. Assign to the variable instead: weight.variable.assign(...)."
+            )
+    return value

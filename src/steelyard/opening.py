@@ -1,0 +1,69 @@
+"""The way in: whatever holds weights becomes a selection of them."""
+
+from __future__ import annotations
+
+import sys
+from os import PathLike, fspath
+from typing import Any
+
+from steelyard.errors import SourceError
+from steelyard.selection import Weights
+from steelyard.source import WeightSource
+
+
+def weights(source: Any, pattern: str = "**") -> Weights:
+    """The weights of a model, layer or other source, by address.
+
+    Args:
+        source: A Keras model or layer (addresses are relative to it), or any object that keeps
+            the protocol `steelyard.source.WeightSource`.
+        pattern: Which of them, as `Weights.select` reads it.
+
+    Returns:
+        The selection. Nothing is read until a weight is asked for its values.
+
+    Raises:
+        SourceError: If `source` holds no weights, or none yet because it is not built.
+        UnknownAddressError: If the pattern matches nothing.
+    """
+    selection = _open(source)
+    return selection if pattern == "**" else selection.select(pattern)
+
+
+def _open(source: Any) -> Weights:
+    if isinstance(source, Weights):
+        return source
+    # A Keras object can only be here if Keras is; a file or another source needs none.
+    keras = sys.modules.get("keras")
+    if keras is not None and isinstance(source, keras.Layer):
+        from steelyard.live import LiveSource
+
+        live = LiveSource(source)
+        specs = live.specs()
+        return Weights(live, specs, live.note)
+    if isinstance(source, WeightSource) and not isinstance(source, type):
+        return Weights(source)
+    raise SourceError(_why_not(source, keras))
+
+
+def _why_not(source: Any, keras: Any) -> str:
+    """What was handed in instead of a source, and what to hand in."""
+    if isinstance(source, str | PathLike):
+        return (
+            f"This version reads no files. Load it with keras.models.load_model and pass the "
+            f"model. Received: {fspath(source)!r}"
+        )
+    kind = source if isinstance(source, type) else type(source)
+    what = f"Received: {kind.__module__}.{kind.__qualname__}"
+    if isinstance(source, type):
+        return f"A class holds no weights; pass an instance of it. {what} (the class itself)"
+    if isinstance(source, list | tuple | dict | set):
+        return f"Pass the model that holds the layers, or one layer at a time. {what}"
+    if keras is not None:
+        if isinstance(source, keras.KerasTensor):
+            return f"A symbolic tensor holds no weights; pass the model or the layer. {what}"
+        if isinstance(source, keras.Variable):
+            return f"This is a weight itself; pass the model or layer that holds it. {what}"
+        if isinstance(source, keras.optimizers.Optimizer):
+            return f"An optimizer holds no weights of layers; pass the model it trains. {what}"
+    return f"Weights come from a Keras model or layer, or from a `WeightSource`. {what}"
