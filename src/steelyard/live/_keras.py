@@ -6,6 +6,7 @@ that name in the message.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -140,3 +141,18 @@ def consumers(operation: Any) -> Iterator[Any]:
 
 def _step(node: Any) -> Step:
     return Step(node.operation, node.input_tensors, node.output_tensors)
+
+
+@contextlib.contextmanager
+def reopen(layer: keras.Layer) -> Iterator[None]:
+    """Lets a built layer make one more variable.
+
+    Keras locks a layer after `build`; a layer whose shape depends on another one may have to wait.
+    """
+    locked = layer._tracker.locked
+    layer._tracker.unlock()
+    try:
+        yield
+    finally:
+        if locked:
+            layer._tracker.lock()

@@ -1,0 +1,241 @@
+"""`Borrower`: the base of layers that use other layers' weights."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any
+
+import keras
+
+from steelyard.layers.reads import Reads
+from steelyard.refs import Target, WeightRef, feeding, is_target_config, ref
+
+
+class Ledger:
+    """What a borrower notes down; neither layer nor container, so that nobody tracks it.
+
+    Attributes:
+        given: the arguments of `__init__`, by name.
+        borrowed: what was borrowed from: the object that was handed in, and what it became.
+        references: all references that the layer holds.
+        running: how many calls of the layer are running.
+        built: what Keras set `built` to.
+        edges: how many `Reads` stand before calls of the layer.
+    """
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        self.given = given
+        self.borrowed: dict[int, tuple[Any, Target | WeightRef]] = {}
+        self.references: list[WeightRef] = []
+        self.running = 0
+        self.built = False
+        self.edges = 0
+
+
+class Borrower(keras.layers.Layer):
+    """A layer that uses weights of other layers, without owning them.
+
+    Subclass it, take the other layer as an argument of `__init__`, borrow in one line, and call
+    the reference where the value is wanted. There is nothing else to write: no `get_config`, no
+    `from_config`, whatever the arguments.
+
+    The other layer may be given as a layer (built or not), as its symbolic output, as a
+    `keras.Variable` of it, as an address, or as a `WeightRef`. The borrower is then handed the
+    same argument again when it is loaded or cloned, as a stand-in for the layer of the new model:
+    do nothing with it but `borrow`.
+
+    Example:
+        >>> import keras, steelyard as sy
+        >>> class TiedDecoder(sy.layers.Borrower):
+        ...     def __init__(self, encoder, **kwargs):
+        ...         super().__init__(**kwargs)
+        ...         self.kernel = self.borrow(encoder, "kernel")
+        ...
+        ...     def call(self, x):
+        ...         return keras.ops.matmul(x, self.kernel.T())
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Borrower:
+        layer = super().__new__(cls, *args, **kwargs)
+        # Past the trackers of Keras, TensorFlow and torch, none of which is set up yet.
+        object.__setattr__(layer, "_ledger", Ledger(_given(cls, args, kwargs)))
+        return layer
+
+    def borrow(
+        self,
+        target: Any,
+        weight: str = "kernel",
+        *,
+        stored: bool = False,
+        stop_gradient: bool = False,
+    ) -> WeightRef:
+        """A reference, held by this layer, to a weight of another one; arguments as in `sy.ref`."""
+        _, known = self._ledger.borrowed.get(id(target), (target, None))
+        if isinstance(target, WeightRef):
+            reference = target.for_holder(self)
+            self._ledger.borrowed[id(target)] = (target, reference)
+        else:
+            # One target for all weights that are borrowed from one layer.
+            shared = known if isinstance(known, Target) else Target.of(target)
+            if not isinstance(target, str):
+                self._ledger.borrowed[id(target)] = (target, shared)
+            reference = ref(shared, weight, stored=stored, stop_gradient=stop_gradient)
+            reference = reference.held_by(self)
+        self._ledger.references.append(reference)
+        if reference.target.lent:
+            self._take_in(reference.target)
+        return reference
+
+    def _take_in(self, target: Target) -> None:
+        """Owns what was saved without its owner: a decoder that was saved alone, say."""
+        for name, (shape, dtype) in target.expected.items():
+            self.add_weight(shape=tuple(shape), dtype=dtype, name=name.split("/")[-1])
+        target.lend_from(self)
+
+    # --- calling --------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the layer; on symbolic input, first makes the owners part of the model."""
+        self._ledger.running += 1
+        try:
+            args, kwargs = self._reaching(args, kwargs)
+            return super().__call__(*args, **kwargs)
+        finally:
+            self._ledger.running -= 1
+
+    def _reaching(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        symbolic = [x for x in keras.tree.flatten((args, kwargs)) if _is_symbolic(x)]
+        if not symbolic:
+            return args, kwargs
+        first = symbolic[0]
+        owners = {id(owner): owner for r in self._ledger.references if (owner := r.layer)}
+        edges = [edge for o in owners.values() if (edge := feeding(o, first)) is not None]
+        if not edges:
+            return args, kwargs
+        suffix = f"_{self._ledger.edges}" if self._ledger.edges else ""
+        self._ledger.edges += 1
+        through = Reads(name=f"{self.name}_reads{suffix}")([first, *edges])
+        return keras.tree.map_structure(lambda x: through if x is first else x, (args, kwargs))
+
+    @property
+    def built(self) -> bool:
+        """Whether the layer is built; not before its owners are known, except while it is called.
+
+        Keras's trainers call a model that has unbuilt layers once as a whole before they compile
+        its pieces. That call is where a borrower inside a nested model finds its owner.
+        """
+        ledger = self._ledger
+        known = all(reference.is_bound for reference in ledger.references)
+        return ledger.built and (known or ledger.running > 0)
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        self._ledger.built = value
+
+    def count_params(self) -> int:
+        """The number of parameters that the layer itself owns."""
+        return sum(math.prod(variable.shape) for variable in self.weights)
+
+    def quantize(self, mode: str | None = None, **kwargs: Any) -> None:
+        """Does nothing: what there is to quantize belongs to the owner."""
+
+    # --- written and read back ------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of `__init__`; of a layer that is borrowed from, the way to walk there."""
+        config = super().get_config()
+        for key, value in self._ledger.given.items():
+            if key not in config:
+                config[key] = keras.tree.map_structure(self._written, value)
+        return config
+
+    def _written(self, value: Any) -> Any:
+        if isinstance(value, (str, int, float, bool, type(None))):
+            return value
+        _, known = self._ledger.borrowed.get(id(value), (value, value))
+        if isinstance(known, Target):
+            return known.get_config(self)
+        return keras.saving.serialize_keras_object(known)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Borrower:
+        """A layer from what `get_config` wrote."""
+        config = {key: _read(value) for key, value in config.items()}
+        parameters = inspect.signature(cls.__init__).parameters
+        kinds = {parameter.kind: name for name, parameter in parameters.items()}
+        later = {}
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
+            later = {key: config.pop(key) for key in list(config) if key not in parameters}
+        several = kinds.get(inspect.Parameter.VAR_POSITIONAL)
+        if several in config:
+            before = [config.pop(name) for name in list(parameters) if name in config][:-1]
+            layer = cls(*before, *config.pop(several, ()), **config)
+        else:
+            layer = super().from_config(config)
+        for key, value in later.items():
+            setattr(layer, {"dtype": "dtype_policy"}.get(key, key), value)
+        return layer
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves what the layer owns, and what it borrows from outside the model that is saved."""
+        kept = {}
+        super().save_own_variables(kept)
+        lent = [value for target in self._targets() for value in target.left_out(self)]
+        for index, value in enumerate([*lent, *kept.values()]):
+            store[str(index)] = value
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads what the layer owns; skips what it borrows, which the owner loads."""
+        own = len(self.weights)
+        values = [store[str(index)] for index in range(len(store.keys()))]
+        borrowed = len(self._ledger.references)
+        if own < len(values) <= own + borrowed:
+            values = values[len(values) - own :]
+        super().load_own_variables({str(index): value for index, value in enumerate(values)})
+
+    def _targets(self) -> list[Target]:
+        targets = [reference.target for reference in self._ledger.references]
+        return list({id(target): target for target in targets}.values())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Borrower:
+        twin = type(self).from_config(self.get_config())
+        memo[id(self)] = twin
+        for new, old in zip(twin._ledger.references, self._ledger.references, strict=True):
+            new.copy_target(old, memo)
+        if self._ledger.built:
+            twin.build_from_config(self.get_build_config())
+            twin.set_weights(self.get_weights())
+        return twin
+
+
+def _given(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `__init__` by name, as they were given."""
+    signature = inspect.signature(cls.__init__)
+    try:
+        bound = signature.bind(None, *args, **kwargs)
+    except TypeError:
+        return {}  # `__init__` itself is about to say what is wrong
+    given = dict(list(bound.arguments.items())[1:])
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            given |= given.pop(name, {})
+        elif parameter.kind is inspect.Parameter.VAR_POSITIONAL and name in given:
+            given[name] = list(given[name])
+    return given
+
+
+def _read(value: Any) -> Any:
+    if is_target_config(value):
+        return Target.from_config(value)
+    if isinstance(value, dict) and {"class_name", "config"} <= set(value):
+        return keras.saving.deserialize_keras_object(value)
+    if isinstance(value, dict):
+        return {key: _read(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_read(item) for item in value]
+    return value
+
+
+def _is_symbolic(value: Any) -> bool:
+    return isinstance(value, keras.KerasTensor)

@@ -1,0 +1,93 @@
+"""`WeightAnalyzer`: numbers about another layer's weight, as a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from steelyard import metrics as catalog
+from steelyard.address import nearest
+from steelyard.errors import UnknownAddressError
+from steelyard.layers.borrower import Borrower
+
+
+@keras.saving.register_keras_serializable(package="steelyard")
+class WeightAnalyzer(Borrower):
+    """Computes metrics of another layer's weight, inside the graph.
+
+    Call it on any tensor, or nest of tensors: only its batch size is used.
+
+    Args:
+        of: whose weight: a layer, built or not; its symbolic output; a `keras.Variable` of it; an
+            address; or a reference.
+        metrics: the name of a metric, or several: those of `sy.metrics`.
+        weight: the name of the weight in the layer.
+        **kwargs: as for any Keras layer.
+
+    Raises:
+        UnknownAddressError: there is no metric of that name.
+
+    Output:
+        A float32 tensor of shape (batch, metrics): the same numbers in each row, so that `fit`,
+        `evaluate`, `predict` over many batches and `export` can treat them as any output.
+        Differentiable with respect to the weight.
+
+    Example:
+        >>> import keras, numpy as np, steelyard as sy
+        >>> inputs = keras.Input((4,))
+        >>> hidden = keras.layers.Dense(3, kernel_initializer="ones", name="hidden")(inputs)
+        >>> analyzer = sy.layers.WeightAnalyzer(hidden, metrics=["l1_norm", "max_abs"])
+        >>> model = keras.Model(inputs, analyzer(inputs))
+        >>> model.predict(np.zeros((2, 4)), verbose=0).tolist()
+        [[12.0, 1.0], [12.0, 1.0]]
+        >>> analyzer.read()
+        {'l1_norm': 12.0, 'max_abs': 1.0}
+    """
+
+    def __init__(
+        self,
+        of: Any,
+        metrics: str | Sequence[str] = "l2_norm",
+        weight: str = "kernel",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.metric_names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+        self._functions = {name: _metric(name) for name in self.metric_names}
+        self.weight = self.borrow(of, weight)
+        self.supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        """The metrics, of shape (batch, metrics), whatever the inputs are."""
+        value = keras.ops.cast(self.weight(), "float32")
+        numbers = [function(value, keras.ops) for function in self._functions.values()]
+        row = keras.ops.stack([keras.ops.cast(number, "float32") for number in numbers])
+        batch = keras.ops.shape(keras.tree.flatten(inputs)[0])[0]
+        return keras.ops.broadcast_to(row[None, :], (batch, len(numbers)))
+
+    def read(self) -> dict[str, float]:
+        """The metrics of the present value, by name; for use outside any graph."""
+        value = np.asarray(keras.ops.convert_to_numpy(self.weight()), dtype="float64")
+        return {name: float(function(value)) for name, function in self._functions.items()}
+
+    def compute_output_spec(self, inputs: Any, **kwargs: Any) -> keras.KerasTensor:
+        """(batch, metrics) in float32; known before the weight is."""
+        first = keras.tree.flatten(inputs)[0]
+        return keras.KerasTensor((first.shape[0], len(self.metric_names)), "float32")
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+        """No mask: the rows are not what the inputs were."""
+
+
+def _metric(name: str) -> Any:
+    if name in catalog.__all__:
+        return getattr(catalog, name)
+    close = nearest(str(name), catalog.__all__)
+    raise UnknownAddressError(
+        f"There is no metric {name!r}. "
+        + (f"Did you mean {' or '.join(map(repr, close))}? " if close else "")
+        + f"There are: {', '.join(catalog.__all__)}."
+    )

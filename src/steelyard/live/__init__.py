@@ -1,0 +1,17 @@
+"""Keras models as sources of weights, and what a weight effectively is."""
+
+from steelyard.live._effective import effective as effective
+from steelyard.live._effective import stored as stored
+from steelyard.live._keras import attributes as attributes
+from steelyard.live._keras import call_root as call_root
+from steelyard.live._keras import calls as calls
+from steelyard.live._keras import consumers as consumers
+from steelyard.live._keras import in_shape_inference as in_shape_inference
+from steelyard.live._keras import own_dtype as own_dtype
+from steelyard.live._keras import producer as producer
+from steelyard.live._keras import reopen as reopen
+from steelyard.live._keras import unmapped as unmapped
+from steelyard.live._source import LiveSource as LiveSource
+from steelyard.live._walk import children as children
+from steelyard.live._walk import own_weights as own_weights
+from steelyard.live._walk import walk as walk

@@ -1,0 +1,305 @@
+"""From a relative address to the layer that is meant, and back.
+
+A reference is written down as a way to walk: so many containers up from the layer that holds it,
+then down by name. That is the same in a model, in its clone, and in the loaded file, wherever the
+whole is nested later. Containers are models and layers, or the functional graph in which a layer
+was called, whose model may not exist yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import keras
+
+from steelyard.address import nearest
+from steelyard.errors import AmbiguousAddressError, UnbuiltOwnerError, UnknownAddressError
+from steelyard.live import calls, children, consumers, own_weights, producer, walk
+from steelyard.refs import _stack
+
+Path = tuple[str, ...]
+
+
+class Way(NamedTuple):
+    """`up` containers up from the holder, then down along `path`."""
+
+    up: int
+    path: Path
+
+
+class Owner(NamedTuple):
+    """A layer, and the name of one of the weights that it holds itself."""
+
+    layer: keras.Layer
+    name: str
+    variable: keras.Variable
+
+
+# --- weights inside a layer ---------------------------------------------------------------------
+
+
+def own_weight(layer: keras.Layer, name: str) -> Owner | None:
+    """The weight of this name that the layer itself holds."""
+    for known, variable in own_weights(layer):
+        if known == name:
+            return Owner(layer, name, variable)
+    return None
+
+
+def find_weight(layer: keras.Layer, weight: str) -> Owner:
+    """The one weight in or below `layer` that `weight` names.
+
+    Tried in this order: the exact address inside the layer; an attribute of the layer that holds a
+    variable; the end of an address, if a single weight ends like that.
+
+    Raises:
+        UnbuiltOwnerError: the layer has no weights yet.
+        UnknownAddressError: no weight is named so.
+        AmbiguousAddressError: several are.
+    """
+    here = [
+        ((*place.path, name), Owner(place.layer, name, variable))
+        for place in walk(layer)
+        for name, variable in own_weights(place.layer)
+    ]
+    wanted = tuple(weight.split("/"))
+    exact = [owner for path, owner in here if path == wanted]
+    held = vars(layer).get(weight)
+    exact += [owner for _, owner in here if owner.variable is held]
+    if exact:
+        return exact[0]
+    ending = [(path, owner) for path, owner in here if path[-len(wanted) :] == wanted]
+    if len(ending) == 1:
+        return ending[0][1]
+    names = ["/".join(path) for path, _ in ending or here]
+    if ending:
+        raise AmbiguousAddressError(
+            f"{len(ending)} weights of layer '{layer.name}' ({type(layer).__name__}) are named "
+            f"'{weight}': {', '.join(names)}. Write one of these as `weight=`."
+        )
+    if not here or not layer.built:
+        raise UnbuiltOwnerError(
+            f"Layer '{layer.name}' ({type(layer).__name__}) has no weight '{weight}' yet: it is "
+            f"not built. Call it on some data, or call its `build`, before its weight is read."
+        )
+    close = nearest(weight, names)
+    raise UnknownAddressError(
+        f"Layer '{layer.name}' ({type(layer).__name__}) has no weight '{weight}'. "
+        f"Did you mean {' or '.join(repr(name) for name in close or names[:3])}?"
+    )
+
+
+def owner_of(variable: keras.Variable, layers: Iterable[keras.Layer]) -> Owner | None:
+    """The layer among `layers`, or below one of them, that holds this very variable."""
+    for layer in layers:
+        for place in walk(layer):
+            for name, held in own_weights(place.layer):
+                if held is variable:
+                    return Owner(place.layer, name, held)
+    return None
+
+
+# --- layers inside a container ------------------------------------------------------------------
+
+
+def contains(root: keras.Layer, layer: keras.Layer) -> bool:
+    """Whether `layer` is `root` or anywhere below it."""
+    return any(place.layer is layer for place in walk(root))
+
+
+def paths_to(root: keras.Layer, layer: keras.Layer) -> list[Path]:
+    """Each known way from `root` down to `layer`."""
+    for place in walk(root):
+        if place.layer is layer:
+            return [place.path, *place.aliases]
+    return []
+
+
+def descend(layer: keras.Layer, path: Path) -> tuple[keras.Layer, Path]:
+    """Follow `path` down as far as there are layers; gives the last one and the segments left."""
+    for index, segment in enumerate(path):
+        below = dict(children(layer)).get(segment)
+        if below is None:
+            return layer, path[index:]
+        layer = below
+    return layer, ()
+
+
+# --- the functional graph around a layer --------------------------------------------------------
+
+
+def upstream(tensors: Iterable[Any]) -> list[Any]:
+    """The operations that symbolic tensors were computed by, nearest first."""
+    found: dict[int, Any] = {}
+    visited = set()
+    queue = [step for tensor in tensors if (step := producer(tensor))]
+    while queue:
+        step = queue.pop(0)
+        key = (id(step.operation), *map(id, step.outputs))
+        if key in visited:
+            continue
+        visited.add(key)
+        found[id(step.operation)] = step.operation
+        queue += [before for tensor in step.inputs if (before := producer(tensor))]
+    return list(found.values())
+
+
+def graph_around(operation: Any) -> list[Any]:
+    """All operations that are linked with this one by symbolic calls, in either direction."""
+    found = {id(operation): operation}
+    queue = [operation]
+    while queue:
+        current = queue.pop()
+        before = [
+            step.operation
+            for call in calls(current)
+            for tensor in call.inputs
+            if (step := producer(tensor))
+        ]
+        for other in [*before, *consumers(current)]:
+            if id(other) not in found:
+                found[id(other)] = other
+                queue.append(other)
+    return list(found.values())
+
+
+def in_graph(operation: Any) -> Iterator[list[keras.Layer]]:
+    """The layers around an operation, the likelier ones first: those it depends on, then all.
+
+    A symbolic call that is still running counts: its inputs stand on the call stack.
+    """
+    running = _stack.symbolic_inputs(operation)
+    before = upstream([*running, *(tensor for call in calls(operation) for tensor in call.inputs)])
+    yield [op for op in before if isinstance(op, keras.Layer)]
+    linked = {id(op): op for start in [operation, *before[:1]] for op in graph_around(start)}
+    yield [op for op in linked.values() if isinstance(op, keras.Layer)]
+
+
+def feeding(layer: keras.Layer, tensor: Any) -> Any | None:
+    """A symbolic tensor that makes `layer` part of any model that needs it, if one is wanted.
+
+    None where `tensor` depends on the layer already, or where no output of the layer (or of the
+    model that it is in) can be computed from the same inputs as `tensor`.
+    """
+    before = upstream([tensor])
+    if any(isinstance(op, keras.Layer) and contains(op, layer) for op in before):
+        return None
+    inputs = {id(op) for op in before if not _depends(op)}
+    start = [op for op in before if id(op) in inputs]
+    for op in graph_around(start[0]) if start else ():
+        if isinstance(op, keras.Layer) and _depends(op) and contains(op, layer):
+            for call in calls(op):
+                needs = {id(x) for x in upstream(call.outputs) if not _depends(x)}
+                if call.outputs and needs <= inputs:
+                    return call.outputs[0]
+    return None
+
+
+def _depends(operation: Any) -> bool:
+    return any(call.inputs for call in calls(operation))
+
+
+# --- ways between two layers --------------------------------------------------------------------
+
+
+def way_within(root: keras.Layer, holder: keras.Layer, layer: keras.Layer) -> Way | None:
+    """How to walk from `holder` to `layer` inside `root`."""
+    here, there = paths_to(root, holder), paths_to(root, layer)
+    if not here or not there:
+        return None
+    return _between(here[0], there[0])
+
+
+def way_in_graph(holder: keras.Layer, layer: keras.Layer) -> Way | None:
+    """How to walk from `holder` to `layer` in a functional graph that knows both."""
+    for start in (holder, layer):
+        for around in in_graph(start):
+            here, there = _chain(around, holder), _chain(around, layer)
+            if start is holder:
+                here = (holder.name,)
+            if here and there:
+                return _between(here, there)
+    return None
+
+
+def _between(here: Path, there: Path) -> Way:
+    common = 0
+    # The holder itself is no container to stay in, unless the layer is below it.
+    while common < min(len(here), len(there)) and here[common] == there[common]:
+        common += 1
+    return Way(len(here) - common, there[common:])
+
+
+def _chain(around: list[keras.Layer], layer: keras.Layer) -> Path | None:
+    for op in around:
+        if op is layer:
+            return (op.name,)
+    for op in around:
+        for path in paths_to(op, layer):
+            return (op.name, *path)
+    return None
+
+
+def follow(way: Way, holder: keras.Layer, root: keras.Layer | None) -> list[keras.Layer]:
+    """The layers that a way leads to from `holder`; one if all is well, several if it is unclear.
+
+    Looked up in the graph in which the holder was called, then from `root` (the outermost layer
+    that runs now) and in the graph around it.
+    """
+    for start in [holder] if root is None or root is holder else [holder, root]:
+        found: dict[int, keras.Layer] = {}
+        for here in paths_to(start, holder):
+            beyond = way.up - len(here)
+            if beyond <= 0:
+                container, _ = descend(start, here[: len(here) - way.up])
+                layer, left = descend(container, way.path)
+                if not left:
+                    found[id(layer)] = layer
+            elif beyond == 1 and way.path:
+                found |= {id(layer): layer for layer in _named_in_graph(start, way.path)}
+        if found:
+            return list(found.values())
+    return []
+
+
+def _named_in_graph(start: keras.Layer, path: Path) -> list[keras.Layer]:
+    for around in in_graph(start):
+        found = {}
+        for op in around:
+            if op.name == path[0]:
+                layer, left = descend(op, path[1:])
+                if not left:
+                    found[id(layer)] = layer
+        if found:
+            return list(found.values())
+    return []
+
+
+def look_up(
+    address: Path, holder: keras.Layer | None, root: keras.Layer | None
+) -> list[tuple[keras.Layer, Path]]:
+    """What an address means to `holder` inside `root`: layers, each with the segments left over.
+
+    An address is read from the root first, then from each container on the way down to the holder,
+    then in the graphs around the root and around the holder.
+    """
+    for container in _containers(holder, root):
+        layer, left = descend(container, address)
+        if len(left) < len(address) or own_weight(layer, address[-1]):
+            return [(layer, left)]
+    for start in (root, holder):
+        for around in in_graph(start) if start is not None else ():
+            named = [op for op in around if op.name == address[0]]
+            if named:
+                return [descend(op, address[1:]) for op in named]
+    return []
+
+
+def _containers(holder: keras.Layer | None, root: keras.Layer | None) -> list[keras.Layer]:
+    if root is None:
+        return []
+    found = [root]
+    for path in paths_to(root, holder)[:1] if holder is not None else ():
+        found += [descend(root, path[:depth])[0] for depth in range(1, len(path))]
+    return found

@@ -1,0 +1,70 @@
+"""Reading a weight whose layer is no part of the model that runs.
+
+The value is always the live one. What cannot be right is refused: training a model through a
+weight that it does not train or save, and exporting a weight as a frozen constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from steelyard.errors import ForeignOwnerError
+from steelyard.live import stored, unmapped
+from steelyard.refs import _find, _stack
+from steelyard.refs._find import Owner
+
+if TYPE_CHECKING:
+    from steelyard.refs._ref import WeightRef
+
+
+def would_be_constant(variable: keras.Variable) -> bool:
+    """Whether JAX would bake the present value of a variable into the program that it compiles."""
+    return keras.backend.backend() == "jax" and unmapped(variable)
+
+
+def check(reference: WeightRef, owner: Owner) -> None:
+    """Refuses to train or export a model that lacks the layer whose weight it reads.
+
+    Raises:
+        ForeignOwnerError: it is being trained or exported.
+    """
+    for doing, models in (("trained", _stack.trainers()), ("exported", _stack.exporters())):
+        if not models or any(_find.contains(model, owner.layer) for model in models):
+            continue
+        if doing == "exported" or not reference.stops_gradient:
+            raise ForeignOwnerError(_refusal(doing, models[0], owner))
+
+
+def _refusal(doing: str, model: keras.Layer, owner: Owner) -> str:
+    layer = f"layer '{owner.layer.name}' ({type(owner.layer).__name__})"
+    harm = {
+        "trained": f"training '{model.name}' would neither train nor save it",
+        "exported": "the export would freeze its present value without a word",
+    }[doing]
+    remedies = f"Use the layer in the model, or hold it there: `model.{owner.layer.name} = layer`"
+    if doing == "trained":
+        remedies += "; or, if it shall only be read, borrow it with `stop_gradient=True`"
+    return (
+        f"Model '{model.name}' is being {doing} and reads weight '{owner.name}' of {layer}, which "
+        f"is no part of it: {harm}. {remedies}."
+    )
+
+
+def read_live(owner: Owner, read: Callable[[], Any]) -> Any:
+    """Reads a weight that a compiled JAX program was not handed: from the host, at each run."""
+    import jax
+
+    if not isinstance(keras.ops.ones(()), jax.core.Tracer):
+        return read()
+
+    def now(variable: keras.Variable) -> Any:
+        spec = jax.ShapeDtypeStruct(tuple(variable.shape), variable.dtype)
+        return jax.pure_callback(lambda: np.asarray(variable.value), spec)
+
+    parts = stored(owner.layer, owner.name, owner.variable).values()
+    with keras.StatelessScope([(part, now(part)) for part in parts]):
+        return read()

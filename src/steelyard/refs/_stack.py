@@ -1,0 +1,82 @@
+"""Who is saving, training or exporting around the running code.
+
+A layer that writes its config is not told which model is being saved, and a layer that is called
+under `fit` is not told which model trains (Keras passes neither). Both stand on the call stack as
+the first argument of functions with public names, so that is where they are read: only when a
+reference is written out, or found to reach outside the model that reads it; never in a plain call.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+import keras
+
+_WRITING = frozenset({"get_config", "save_own_variables", "__reduce__", "__reduce_ex__"})
+_CARRIERS = frozenset({"keras", "steelyard", "copy", "pickle"})
+_TRAINING = frozenset({"fit", "train_on_batch", "train_step"})
+_EXPORTING = frozenset({"export", "export_saved_model", "add_endpoint", "track_and_add_endpoint"})
+
+
+def writers() -> list[keras.Layer]:
+    """The layers that are being saved, cloned or described around this call, outermost first.
+
+    The chain ends at the first function that is neither Keras's nor a layer's own writing method:
+    a callback that saves one model while another one trains does not mix the two.
+    """
+    found = []
+    for frame in _frames():
+        module = frame.f_globals.get("__name__", "").partition(".")[0]
+        if module not in _CARRIERS and frame.f_code.co_name not in _WRITING:
+            break
+        found += _layers_in(frame, 1)
+    return _unique(reversed(found))
+
+
+def trainers() -> list[keras.Layer]:
+    """The models whose `fit`, `train_on_batch` or `train_step` is running, outermost first."""
+    return _running(_TRAINING)
+
+
+def exporters() -> list[keras.Layer]:
+    """The models that are being exported, outermost first."""
+    return _running(_EXPORTING)
+
+
+def symbolic_inputs(layer: keras.Layer) -> list[keras.KerasTensor]:
+    """The symbolic tensors that `layer` is being called with right now."""
+    found: list[keras.KerasTensor] = []
+    for frame in _frames():
+        if frame.f_code.co_name == "__call__" and layer in _layers_in(frame, 1):
+            held = frame.f_locals
+            given = [held.get("original_args", held.get("args")), held.get("original_kwargs")]
+            found += [x for x in keras.tree.flatten(given) if isinstance(x, keras.KerasTensor)]
+    return found
+
+
+def _running(names: frozenset[str]) -> list[keras.Layer]:
+    found: list[keras.Layer] = []
+    for frame in _frames():
+        if frame.f_code.co_name in names:
+            found += _layers_in(frame)
+    return _unique(reversed(found))
+
+
+def _frames() -> Iterator[FrameType]:
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _layers_in(frame: FrameType, most: int | None = None) -> list[keras.Layer]:
+    """The layers among the (first `most`) arguments of the function that runs in a frame."""
+    code, held = frame.f_code, frame.f_locals
+    values = [held.get(name) for name in code.co_varnames[: code.co_argcount][:most]]
+    return [value for value in values if isinstance(value, keras.Layer)]
+
+
+def _unique(layers: Iterator[keras.Layer]) -> list[keras.Layer]:
+    return list({id(layer): layer for layer in layers}.values())
