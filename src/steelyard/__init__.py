@@ -19,10 +19,10 @@ _NAMES = {
     "references": "refs",
     "weights": "opening",
 }
-_ROOMS = ("errors", "layers")
+_ROOMS = ("errors", "layers", "metrics")
 
 if TYPE_CHECKING:
-    from steelyard import errors, layers
+    from steelyard import errors, layers, metrics
     from steelyard.errors import SteelyardError
     from steelyard.opening import weights
     from steelyard.refs import WeightRef, bind, ref, references
@@ -37,6 +37,7 @@ __all__ = [
     "bind",
     "errors",
     "layers",
+    "metrics",
     "ref",
     "references",
     "weights",
