@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from heapq import nsmallest
-from itertools import groupby, pairwise
+from itertools import groupby
 
 from steelyard.errors import AddressError, PatternError
 
@@ -108,16 +108,17 @@ _MOST_BRACES = 100
 
 @dataclass(frozen=True)
 class _Char:
-    """One character of a glob without braces; `special` if it is a wildcard or a slash."""
+    """One character of a glob without braces, or `**`; `special` if it stands for others."""
 
     text: str
     special: bool = False
 
 
+_DEEP = _Char("**", special=True)
 _STAR = _Char("*", special=True)
 _ONE = _Char("?", special=True)
 _SLASH = _Char("/", special=True)
-_WILD = (_STAR, _ONE)
+_WILD = (_DEEP, _STAR, _ONE)
 _Glob = tuple[_Char, ...]
 
 
@@ -190,6 +191,8 @@ def _token(text: str, at: int) -> tuple[_Char, int]:
         if at + 1 == len(text):
             raise _error(text, at, "nothing follows this backslash", "Write '\\\\' for one.")
         return _Char(text[at + 1]), at + 2
+    if text.startswith("**", at):
+        return _DEEP, at + 2
     return _Char(text[at], special=text[at] in "*?/"), at + 1
 
 
@@ -213,7 +216,7 @@ def _glob_regex(segments: list[_Glob], text: str) -> str:
     """
     runs: list[list[str]] = [[]]
     for segment in segments:
-        if segment == (_STAR, _STAR):
+        if segment == (_DEEP,):
             runs.append([])
             continue
         if not segment:
@@ -221,7 +224,7 @@ def _glob_regex(segments: list[_Glob], text: str) -> str:
                 f"Pattern {text!r} has an empty segment. Segments are joined by single slashes, "
                 f"with none at the start or end; '**' stands for any number of segments."
             )
-        if any(a == b == _STAR for a, b in pairwise(segment)):
+        if _DEEP in segment:
             raise PatternError(
                 f"Pattern {text!r}: '**' is a whole segment. Write '*' for anything within a "
                 f"segment, or set it apart with slashes, as in 'encoder/**/kernel'."

@@ -172,7 +172,7 @@ class Weights:
     def __contains__(self, item: object) -> bool:
         if isinstance(item, Weight):
             return item.source is self._source and item.address in self._by_address
-        return item in self._by_address
+        return isinstance(item, str) and item in self._by_address
 
     def __getitem__(self, address: str) -> Weight:
         """The weight at an address, or at another address of the same weight.
@@ -180,7 +180,7 @@ class Weights:
         Raises:
             UnknownAddressError: If there is none; names the nearest.
         """
-        if address not in self._by_address:
+        if not isinstance(address, str) or address not in self._by_address:
             raise UnknownAddressError(self._unknown(address))
         return Weight(self._by_address[address], self._source)
 
@@ -262,8 +262,11 @@ class Weights:
 
     @cached_property
     def _by_address(self) -> dict[str, WeightSpec]:
-        other = {alias: spec for spec in self._specs for alias in spec.aliases}
-        return other | {spec.address: spec for spec in self._specs}
+        known = {spec.address: spec for spec in self._specs}
+        for spec in self._specs:
+            for alias in spec.aliases:
+                known.setdefault(alias, spec)
+        return known
 
     def _matching(self, patterns: Sequence[Pattern], missing_ok: bool) -> tuple[WeightSpec, ...]:
         hit = [False] * len(patterns)
