@@ -33,7 +33,7 @@ ROOMS = {
     "refs": Room(2, (*WORDS, "live", "keras")),
     "opening": Room(2, WORDS, late=("live", "checkpoints")),
     "rewrite": Room(3, (*WORDS, "live", "checkpoints")),
-    "layers": Room(3, (*WORDS, "refs", "metrics", "keras")),
+    "layers": Room(3, (*WORDS, "live", "refs", "metrics", "keras")),
     "parametrizations": Room(3, (*WORDS, "refs", "live", "keras")),
     "monitor": Room(3, (*WORDS, "live", "plan", "keras")),
     "report": Room(3, ("errors", "address", "records")),

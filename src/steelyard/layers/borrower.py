@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from steelyard.layers.reads import Reads
+from steelyard.live import as_default
 from steelyard.refs import Target, WeightRef, feeding, is_target_config, ref
 
 
@@ -57,6 +58,7 @@ class Borrower(keras.layers.Layer):
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Borrower:
+        """Notes the arguments, which `get_config` writes down, before `__init__` runs."""
         layer = super().__new__(cls, *args, **kwargs)
         # Past the trackers of Keras, TensorFlow and torch, none of which is set up yet.
         object.__setattr__(layer, "_ledger", Ledger(_given(cls, args, kwargs)))
@@ -118,6 +120,12 @@ class Borrower(keras.layers.Layer):
         through = Reads(name=f"{self.name}_reads{suffix}")([first, *edges])
         return keras.tree.map_structure(lambda x: through if x is first else x, (args, kwargs))
 
+    @as_default
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape that `call` gives for inputs of `input_shape`; wrappers ask for it."""
+        spec = self.compute_output_spec(keras.KerasTensor(input_shape, self.compute_dtype))
+        return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), spec)
+
     @property
     def built(self) -> bool:
         """Whether the layer is built; not before its owners are known, except while it is called.
@@ -127,11 +135,19 @@ class Borrower(keras.layers.Layer):
         """
         ledger = self._ledger
         known = all(reference.is_bound for reference in ledger.references)
-        return ledger.built and (known or ledger.running > 0)
+        return ledger.built and self.is_complete() and (known or ledger.running > 0)
 
     @built.setter
     def built(self, value: bool) -> None:
         self._ledger.built = value
+
+    def is_complete(self) -> bool:
+        """Whether the layer has made all its own weights.
+
+        A subclass whose own weights take their shape from the owner's says no until it has made
+        them; `build` is then called again when the layer is called next.
+        """
+        return True
 
     def count_params(self) -> int:
         """The number of parameters that the layer itself owns."""
@@ -162,7 +178,7 @@ class Borrower(keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> Borrower:
         """A layer from what `get_config` wrote."""
         config = {key: _read(value) for key, value in config.items()}
-        parameters = inspect.signature(cls.__init__).parameters
+        parameters = _signature(cls).parameters
         kinds = {parameter.kind: name for name, parameter in parameters.items()}
         later = {}
         if inspect.Parameter.VAR_KEYWORD not in kinds:
@@ -179,7 +195,7 @@ class Borrower(keras.layers.Layer):
 
     def save_own_variables(self, store: Any) -> None:
         """Saves what the layer owns, and what it borrows from outside the model that is saved."""
-        kept = {}
+        kept: dict[str, Any] = {}
         super().save_own_variables(kept)
         lent = [value for target in self._targets() for value in target.left_out(self)]
         for index, value in enumerate([*lent, *kept.values()]):
@@ -211,7 +227,7 @@ class Borrower(keras.layers.Layer):
 
 def _given(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `__init__` by name, as they were given."""
-    signature = inspect.signature(cls.__init__)
+    signature = _signature(cls)
     try:
         bound = signature.bind(None, *args, **kwargs)
     except TypeError:
@@ -223,6 +239,10 @@ def _given(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str
         elif parameter.kind is inspect.Parameter.VAR_POSITIONAL and name in given:
             given[name] = list(given[name])
     return given
+
+
+def _signature(cls: type) -> inspect.Signature:
+    return inspect.signature(cls.__init__)  # type: ignore[misc] # of the class itself, not of one
 
 
 def _read(value: Any) -> Any:

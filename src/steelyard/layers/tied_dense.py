@@ -59,31 +59,26 @@ class TiedDense(Borrower):
         self.transpose = transpose
         self.kernel = self.borrow(of, weight)
         self.bias = None
-        self._waiting = False
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
         """Makes the bias, or leaves it for later if the owner of the kernel is not built yet."""
         width = self._width()
-        self._waiting = self.use_bias and width is None
-        if self.use_bias and width is not None and self.bias is None:
+        if not self.is_complete() and width is not None:
             with reopen(self):
                 self.bias = self.add_weight(shape=(width,), initializer="zeros", name="bias")
 
-    @property
-    def built(self) -> bool:
-        """Whether the layer is built; not while its bias waits for the owner of the kernel."""
-        return Borrower.built.fget(self) and not self.__dict__.get("_waiting", False)
-
-    @built.setter
-    def built(self, value: bool) -> None:
-        Borrower.built.fset(self, value)
+    def is_complete(self) -> bool:
+        """Whether the bias is there, if there is to be one."""
+        return not self.use_bias or self.bias is not None
 
     def call(self, inputs: Any) -> Any:
         """The tied dense transformation of `inputs`."""
         kernel = keras.ops.cast(self.kernel(), self.compute_dtype)
         self._check(tuple(kernel.shape), inputs.shape)
-        outputs = keras.ops.matmul(inputs, keras.ops.transpose(kernel) if self.transpose else kernel)
+        outputs = keras.ops.matmul(
+            inputs, keras.ops.transpose(kernel) if self.transpose else kernel
+        )
         if self.bias is not None:
             outputs = keras.ops.add(outputs, self.bias)
         return self.activation(outputs)

@@ -2,6 +2,7 @@
 
 from steelyard.live._effective import effective as effective
 from steelyard.live._effective import stored as stored
+from steelyard.live._keras import as_default as as_default
 from steelyard.live._keras import attributes as attributes
 from steelyard.live._keras import call_root as call_root
 from steelyard.live._keras import calls as calls
@@ -15,3 +16,22 @@ from steelyard.live._source import LiveSource as LiveSource
 from steelyard.live._walk import children as children
 from steelyard.live._walk import own_weights as own_weights
 from steelyard.live._walk import walk as walk
+
+__all__ = [
+    "LiveSource",
+    "as_default",
+    "attributes",
+    "call_root",
+    "calls",
+    "children",
+    "consumers",
+    "effective",
+    "in_shape_inference",
+    "own_dtype",
+    "own_weights",
+    "producer",
+    "reopen",
+    "stored",
+    "unmapped",
+    "walk",
+]

@@ -16,6 +16,7 @@ from keras.src.backend.common import global_state
 from keras.src.backend.common.variables import AutocastScope
 from keras.src.models.functional import Functional
 from keras.src.utils.naming import to_snake_case
+from keras.src.utils.python_utils import default
 
 
 def own_dtype() -> Any:
@@ -110,6 +111,14 @@ _BOOKKEEPING = (
     "_self_unconditional_dependency_names",
     "_torch_params",
 )
+
+
+def as_default(method: Any) -> Any:
+    """Marks a method as one that a subclass may replace, as Keras marks its own.
+
+    `Layer.compute_output_spec` traces `call` unless `compute_output_shape` was replaced.
+    """
+    return default(method)
 
 
 class Step(NamedTuple):

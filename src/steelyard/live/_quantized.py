@@ -144,14 +144,12 @@ def _along_first(layer: keras.Layer, scale: Any, shape: tuple[int, ...]) -> Any:
 def _einsum_shape(layer: keras.layers.EinsumDense, codes: Any, scale: Any) -> tuple[int, ...]:
     if _is_flat(layer):
         return codes.shape[0], scale.shape[-1]
-    # Keras 3.13 packs the kernel as it is, along the first of its axes that the einsum sums over.
+    # Keras 3.13 packs the kernel as it is, along the first of its axes that the einsum sums over
+    # (and cannot quantize an equation with an ellipsis).
     inputs, kernel, output = _labels(layer)
     axis = next(axis for axis, label in enumerate(kernel) if label not in output)
-    place = inputs.index(kernel[axis])
-    if layer.equation.startswith("..."):
-        place -= len(inputs)
     shape = list(codes.shape)
-    shape[axis] = layer.get_build_config()["input_shape"][place]
+    shape[axis] = layer.get_build_config()["input_shape"][inputs.index(kernel[axis])]
     return tuple(shape)
 
 
@@ -223,9 +221,9 @@ def _float8(layer: keras.Layer, layout: _Layout, parts: Parts) -> Any:
             f"mode 'float8' with LoRA, so its weight {layout.weight!r} has no effective value. "
             "Merge or drop LoRA before quantizing, or read the stored variables."
         )
-    kernel = ops.cast(read(parts["own"]), layer.compute_dtype)
-    value = _through_float8(kernel, read(parts["scale"]))
-    return ops.cast(value, parts["own"].dtype)
+    kernel = read(parts["own"])
+    value = _through_float8(ops.cast(kernel, layer.compute_dtype), read(parts["scale"]))
+    return ops.cast(value, kernel.dtype)
 
 
 def _calibrated(layer: keras.Layer, layout: _Layout, parts: Parts) -> Any:
@@ -309,6 +307,7 @@ def _read(parts: Parts) -> dict[str, Any]:
     """The values by role; what scales the codes comes in float32 at least."""
     values = {role: read(part) for role, part in parts.items()}
     for role in values.keys() & {"scale", "awq"}:
-        dtype = keras.backend.result_type(values[role].dtype, "float32")
-        values[role] = ops.cast(values[role], dtype)
+        # Not the variable's `dtype`: where nothing is autocast, Keras 3.15 makes float32 of it.
+        dtype = keras.backend.standardize_dtype(values[role].dtype)
+        values[role] = ops.cast(values[role], "float64" if dtype == "float64" else "float32")
     return values

@@ -73,11 +73,11 @@ def _segment(way: Path | None, child: keras.Layer) -> str:
     """The attribute that holds a child; a private one gives way to a name that somebody chose.
 
     Keras's own composite layers hide their parts (`MultiHeadAttention._query_dense`) but name them
-    (`query`).
+    (`query`). A name that Keras made up ends in a count of the layers before it: the class stays.
     """
-    if way is None:
-        return child.name
-    if way[0].startswith("_") and not _keras.is_auto_named(child):
+    if way is None and _keras.is_auto_named(child):
+        return re.sub(r"_\d+$", "", child.name)
+    if way is None or (way[0].startswith("_") and not _keras.is_auto_named(child)):
         return child.name
     return _join(way)
 
@@ -92,10 +92,16 @@ def own_weights(layer: keras.Layer) -> list[tuple[str, keras.Variable]]:
         return list(zip(names, variables, strict=True))
     ways = _ways(layer, keras.Variable)
     named = [
-        (name if keep or id(variable) not in ways else _join(ways[id(variable)]), variable)
+        (name if keep else _held_name(name, ways.get(id(variable))), variable)
         for name, keep, variable in zip(names, clear, variables, strict=True)
     ]
     return _unrepeated(named)
+
+
+def _held_name(name: str, way: Path | None) -> str:
+    if way is not None:
+        return _join(way)
+    return "variable" if _is_unnamed(name) else name
 
 
 def _is_unnamed(name: str) -> bool:

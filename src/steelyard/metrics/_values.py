@@ -19,7 +19,9 @@ def l2_norm(array: Any, xp: Any = np) -> Any:
     does (as LAPACK's `lange` and BLAS's `nrm2`). Its gradient is `array / norm`, and 0 at 0, where
     the norm has no derivative.
     """
-    largest = xp.stop_gradient(max_abs(array, xp)) if hasattr(xp, "stop_gradient") else max_abs(array, xp)
+    largest = (
+        xp.stop_gradient(max_abs(array, xp)) if hasattr(xp, "stop_gradient") else max_abs(array, xp)
+    )
     usable = xp.logical_and(largest > 0, xp.isfinite(largest))
     scale = xp.where(usable, largest, xp.ones_like(largest))
     total = xp.sum(xp.square(array / scale))
@@ -50,12 +52,12 @@ def std(array: Any, xp: Any = np) -> Any:
     return l2_norm(centered, xp) / float(np.sqrt(np.prod(array.shape)))
 
 
-def min(array: Any, xp: Any = np) -> Any:  # noqa: A001 - the name that the catalog fixes
+def min(array: Any, xp: Any = np) -> Any:
     """The smallest entry."""
     return xp.min(array)
 
 
-def max(array: Any, xp: Any = np) -> Any:  # noqa: A001 - the name that the catalog fixes
+def max(array: Any, xp: Any = np) -> Any:
     """The largest entry."""
     return xp.max(array)
 

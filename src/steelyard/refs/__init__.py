@@ -8,4 +8,12 @@ from steelyard.refs._ref import ref as ref
 from steelyard.refs._target import Target as Target
 from steelyard.refs._target import is_target_config as is_target_config
 
-__all__ = ["WeightRef", "bind", "ref", "references"]
+__all__ = [
+    "Target",
+    "WeightRef",
+    "bind",
+    "feeding",
+    "is_target_config",
+    "ref",
+    "references",
+]

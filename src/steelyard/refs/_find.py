@@ -296,6 +296,26 @@ def look_up(
     return []
 
 
+def addresses_around(holder: keras.Layer | None, root: keras.Layer | None) -> list[str]:
+    """The addresses of all weights that a reference could mean, for a hint."""
+    start = root if root is not None else holder
+    if start is None:
+        return []
+    found = {
+        "/".join((*place.path, name)): None
+        for place in walk(start)
+        for name, _ in own_weights(place.layer)
+    }
+    for around in in_graph(start):
+        for op in around:
+            found |= {
+                "/".join((op.name, *place.path, name)): None
+                for place in walk(op)
+                for name, _ in own_weights(place.layer)
+            }
+    return list(found)
+
+
 def _containers(holder: keras.Layer | None, root: keras.Layer | None) -> list[keras.Layer]:
     if root is None:
         return []

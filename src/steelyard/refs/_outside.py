@@ -45,7 +45,10 @@ def _refusal(doing: str, model: keras.Layer, owner: Owner) -> str:
         "trained": f"training '{model.name}' would neither train nor save it",
         "exported": "the export would freeze its present value without a word",
     }[doing]
-    remedies = f"Use the layer in the model, or hold it there: `model.{owner.layer.name} = layer`"
+    remedies = (
+        f"Use the layer in the model, or hold it there (`model.{owner.layer.name} = layer`, before "
+        "`compile`)"
+    )
     if doing == "trained":
         remedies += "; or, if it shall only be read, borrow it with `stop_gradient=True`"
     return (

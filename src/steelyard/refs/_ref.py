@@ -205,7 +205,7 @@ class WeightRef:
         return self._with_view(_view.index(index))
 
     @property
-    def T(self) -> WeightRef:  # noqa: N802 - the name that every array library uses
+    def T(self) -> WeightRef:
         """This reference with its axes reversed; as live as the reference itself."""
         return self._with_view(_view.TRANSPOSE)
 

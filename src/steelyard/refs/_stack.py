@@ -24,14 +24,20 @@ def writers() -> list[keras.Layer]:
     """The layers that are being saved, cloned or described around this call, outermost first.
 
     The chain ends at the first function that is neither Keras's nor a layer's own writing method:
-    a callback that saves one model while another one trains does not mix the two.
+    a callback that saves one model while another one trains does not mix the two. Only the
+    `clone_function` that a user hands to `clone_model` may stand in between.
     """
-    found = []
+    found: list[keras.Layer] = []
+    interrupted = False
     for frame in _frames():
-        module = frame.f_globals.get("__name__", "").partition(".")[0]
-        if module not in _CARRIERS and frame.f_code.co_name not in _WRITING:
-            break
-        found += _layers_in(frame, 1)
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        name = frame.f_code.co_name
+        if package == "keras" and name == "clone_model":
+            interrupted = False
+        elif package not in _CARRIERS and name not in _WRITING:
+            interrupted = True
+        if not interrupted:
+            found += _layers_in(frame, 1)
     return _unique(reversed(found))
 
 

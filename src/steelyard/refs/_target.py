@@ -16,7 +16,7 @@ from steelyard.errors import (
     UnboundReferenceError,
     UnknownAddressError,
 )
-from steelyard.live import effective, own_dtype, own_weights, producer, walk
+from steelyard.live import effective, own_dtype, producer
 from steelyard.refs import _find, _stack
 from steelyard.refs._find import Owner, Way
 
@@ -179,7 +179,7 @@ class Target:
         self._checked.add(name)
 
     def address_of(self, weight: str) -> str:
-        """The address of a weight: in a model that is known to hold the layer, or from the layer."""
+        """The address of a weight: in a model that holds the layer, or else from the layer on."""
         if self.layer is None:
             if self.variable is not None:
                 return self.variable.path
@@ -203,14 +203,15 @@ class Target:
                 f"{reader} was saved without the layer that it borrows from, which was no part of "
                 "the saved model. Save the model that holds both, or build the layer anew."
             )
+        wanted = "/".join(self.way.path) if self.way else str(self.address)
+        close = nearest(wanted, _find.addresses_around(holder, root))
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         if root is None or root is holder:
             return UnboundReferenceError(
-                f"{reader} does not know yet where {self.described()} is, because it was read "
-                "outside its model. Call the model that holds both, or `sy.bind(model)` first."
+                f"{reader} does not know yet where {self.described()} is: nothing is there in what "
+                "it is called on, and no model around it is running. Call the model that holds "
+                f"both, or `sy.bind(model)` first.{hint}"
             )
-        there = ["/".join((*p.path, n)) for p in walk(root) for n, _ in own_weights(p.layer)]
-        close = nearest("/".join(self.way.path) if self.way else str(self.address), there)
-        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         return UnknownAddressError(
             f"{reader} borrows from {self.described()}, and model '{root.name}' "
             f"({type(root).__name__}) holds nothing there.{hint}"

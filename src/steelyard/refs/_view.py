@@ -82,7 +82,9 @@ def shape(view: tuple[Any, ...], of: tuple[int, ...]) -> tuple[int, ...]:
         try:
             blank = blank.T if step == TRANSPOSE else blank[step]
         except IndexError as error:
-            raise TargetError(f"Index {step} does not fit a weight of shape {of}: {error}") from None
+            raise TargetError(
+                f"Index {step} does not fit a weight of shape {of}: {error}"
+            ) from None
     return blank.shape
 
 
