@@ -44,13 +44,11 @@ def effective(layer: keras.Layer, name: str, variable: keras.Variable) -> Any:
             value = _quantized.dequantized(layer, variable)
             adds = _quantized.adds_lora(layer)
             return _with_lora(layer, variable.name, value) if adds else value
-        declared = _declared(layer, name)
         if _quantized.has_unknown_codes(layer, variable):
-            if declared is None or not keras.backend.is_float_dtype(declared.dtype):
-                raise _quantized.unknown_mode(layer, name)
-            return declared
+            return _declared_float(layer, name)
         if _lora(layer, name):
             return _with_lora(layer, name, read(variable))
+        declared = _declared(layer, name)
         if declared is not None and tuple(declared.shape) == tuple(variable.shape):
             return declared
         return read(variable)
@@ -108,3 +106,10 @@ def _declared(layer: keras.Layer, name: str) -> Any:
             value = read(value) if isinstance(value, keras.Variable) else value
             return value if ops.is_tensor(value) else None
     return None
+
+
+def _declared_float(layer: keras.Layer, name: str) -> Any:
+    value = _declared(layer, name)
+    if value is None or not keras.backend.is_float_dtype(value.dtype):
+        raise _quantized.unknown_mode(layer, name)
+    return value
