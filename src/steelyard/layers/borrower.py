@@ -85,14 +85,14 @@ class Borrower(keras.layers.Layer):
             reference = ref(shared, weight, stored=stored, stop_gradient=stop_gradient)
             reference = reference.held_by(self)
         self._ledger.references.append(reference)
-        if reference.target.lent:
+        if reference.target.lent and not reference.is_bound:
             self._take_in(reference.target)
         return reference
 
     def _take_in(self, target: Target) -> None:
         """Owns what was saved without its owner: a decoder that was saved alone, say."""
         for name, (shape, dtype) in target.expected.items():
-            self.add_weight(shape=tuple(shape), dtype=dtype, name=name.split("/")[-1])
+            self.add_weight(shape=tuple(shape), dtype=dtype, name=target.name_when_lent(name))
         target.lend_from(self)
 
     # --- calling --------------------------------------------------------------------------------

@@ -290,9 +290,15 @@ class Target:
         self.layer = layer
         self.rest = ()
 
+    @staticmethod
+    def name_when_lent(name: str) -> str:
+        """The name under which a borrower takes in a weight of a deeper layer."""
+        return name.replace("/", "_")
+
     def owner(self, name: str) -> Owner:
         """The layer that itself holds a weight of the target, by the name it has in the target."""
         assert self.layer is not None
+        name = self.name_when_lent(name) if self.lent else name
         return _find.own_weight(self.layer, name) or _find.find_weight(self.layer, name)
 
     @classmethod
