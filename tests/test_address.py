@@ -70,7 +70,7 @@ ADDRESSES = (
         ("{encoder/**,*}/bias", ("proj/bias", "encoder/blocks/10/query/bias")),
         ("encoder/{blocks/{0,10},proj}/**", (*ADDRESSES[4:7], ADDRESSES[8])),
         ("{kernel}", ("kernel",)),
-        ("{*,b}{*l,s}", ("kernel",)),
+        ("{*,b}{*l,s}", ("kernel", "bias")),
         ("{pro*,x}{*,y}/bias", ("proj/bias",)),
         ("proj/[bk]*", ()),
         ("proj.kernel", ()),

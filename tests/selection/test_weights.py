@@ -195,9 +195,7 @@ def test_a_wrong_pattern(w, pattern):
 
 
 def test_an_instance_is_no_class_of_layers(w):
-    with pytest.raises(
-        AddressError, match=r"takes a layer class or the name of one.*of type Dense"
-    ):
+    with pytest.raises(AddressError, match=r"takes a layer class or the name.*of type Dense"):
         w.select(layer=Dense())
 
 

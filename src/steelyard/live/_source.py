@@ -52,7 +52,7 @@ class LiveSource:
         places = walk(self.root)
         rows = list(_rows(places))
         unbuilt = _unbuilt(places)
-        if unbuilt and not rows:
+        if not rows and (unbuilt or not self.root.built):
             raise SourceError(_not_built(self.root, unbuilt))
         self.note = f"Not built yet, so not listed: {_some(unbuilt)}." if any(unbuilt) else ""
         self._holders = {row.address: _Holder(row.layer, row.name) for row in rows}
@@ -184,9 +184,20 @@ def _all_paths(places: list[Place]) -> dict[Path, list[Path]]:
 
 
 def _shape(row: _Row) -> tuple[int, ...]:
-    if _is_coded(row.layer, row.variable) and _quantized.is_known(row.layer, row.variable):
-        return tuple(effective(row.layer, row.name, row.variable).shape)
-    return tuple(row.variable.shape)
+    """The shape of the effective value, without working the value out."""
+    layer, variable = row.layer, row.variable
+    if not _is_coded(layer, variable) or not _quantized.is_known(layer, variable):
+        return tuple(variable.shape)
+    if layer.quantization_mode not in _PACKED:
+        return tuple(variable.shape)
+    if (shape := getattr(layer, "original_kernel_shape", None)) is not None:
+        return tuple(shape)
+    parts = _quantized.parts(layer, variable)
+    layout = _quantized._known_layout(layer, variable)
+    return tuple(layout.shape(layer, parts["own"], parts["scale"]))
+
+
+_PACKED = ("int4", "gptq", "awq")  # the modes that may put two codes in a byte
 
 
 def _is_coded(layer: keras.Layer, variable: keras.Variable) -> bool:
@@ -200,11 +211,14 @@ def _dotted_bases(kind: type) -> tuple[str, ...]:
     return tuple(f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__)
 
 
+_MAKE_NO_WEIGHTS = (keras.Layer.build, keras.Model.build, keras.Sequential.build)
+
+
 def _unbuilt(places: list[Place]) -> list[Path]:
-    """The layers that are not built, without those that only hold others that are not."""
+    """The layers that would make weights of their own if they were built, the innermost ones."""
     found: dict[Path, None] = {}
     for place in places:
-        if not place.layer.built:
+        if not place.layer.built and type(place.layer).build not in _MAKE_NO_WEIGHTS:
             for end in range(len(place.path)):
                 found.pop(place.path[:end], None)
             found[place.path] = None
@@ -213,7 +227,7 @@ def _unbuilt(places: list[Place]) -> list[Path]:
 
 def _not_built(root: keras.Layer, unbuilt: list[Path]) -> str:
     what = f"{type(root).__name__} {root.name!r}"
-    parts = "" if unbuilt == [()] else f" Not built in it: {_some(unbuilt)}."
+    parts = "" if not any(unbuilt) else f" Not built in it: {_some(unbuilt)}."
     return (
         f"{what} is not built yet, so it has no weights.{parts} "
         f"Call it once on data, or give it its input shape: .build(input_shape)."
@@ -256,8 +270,8 @@ def _base(address: str, layer: keras.Layer, name: str, variable: keras.Variable,
             f"{address!r} is stored as {variable.dtype} codes ({layer.quantization_mode}), which "
             f"cannot hold any value. Assign to the model before `quantize`, and quantize then."
         )
-    lora = [part for part in stored(layer, name, variable).values() if part is not variable]
-    if len(lora) == 2:
+    parts = stored(layer, name, variable)
+    if lora := [part for key, part in parts.items() if key.startswith(f"lora_{variable.name}_")]:
         a, b = (_raw(factor).astype("float64") for factor in lora)
         delta = (layer.lora_alpha / layer.lora_rank) * (a @ b)
         return keras.ops.convert_to_numpy(value).astype("float64") - delta

@@ -35,13 +35,16 @@ def walk(root: keras.Layer) -> list[Place]:
         layer = queue.popleft()
         here = paths[id(layer)][0]
         kept[id(layer)] = []
-        for segment, child in children(layer):
+        named, others = _children(layer)
+        for segment, child in named:
             known = id(child) in order
             paths.setdefault(id(child), []).append((*here, segment))
             if not known:
                 order[id(child)] = child
                 kept[id(layer)].append(child)
                 queue.append(child)
+        for segment, child in others:
+            paths[id(child)].append((*here, segment))
     return list(_preorder(root, kept, paths))
 
 
@@ -58,15 +61,32 @@ def _preorder(
 
 def children(layer: keras.Layer) -> list[tuple[str, keras.Layer]]:
     """The direct sublayers, each with the segment that leads to it; a segment is never repeated."""
+    return _children(layer)[0]
+
+
+_Named = list[tuple[str, keras.Layer]]
+
+
+def _children(layer: keras.Layer) -> tuple[_Named, _Named]:
+    """The direct sublayers, and the other public attributes that hold one of them."""
     held = _keras.sublayers(layer)
     if not held:
-        return []
+        return [], []
     by_name = len(layer.layers) if _keras.is_graph_model(layer) else 0
     named = [(child.name, child) for child in held[:by_name]]
-    if by_name < len(held):
-        ways = _ways(layer, keras.Layer)
-        named += [(_segment(ways.get(id(child)), child), child) for child in held[by_name:]]
-    return _unrepeated(named)
+    if by_name == len(held):
+        return _unrepeated(named), []
+    ways = _ways(layer, keras.Layer)
+    named += [(_segment(_first(ways, child), child), child) for child in held[by_name:]]
+    named = _unrepeated(named)
+    taken = {segment for segment, _ in named}
+    others = [
+        (_join(way), child)
+        for child in held[by_name:]
+        for way in ways.get(id(child), ())
+        if not way[0].startswith("_") and _join(way) not in taken
+    ]
+    return named, others
 
 
 def _segment(way: Path | None, child: keras.Layer) -> str:
@@ -92,7 +112,7 @@ def own_weights(layer: keras.Layer) -> list[tuple[str, keras.Variable]]:
         return list(zip(names, variables, strict=True))
     ways = _ways(layer, keras.Variable)
     named = [
-        (name if keep else _held_name(name, ways.get(id(variable))), variable)
+        (name if keep else _held_name(name, _first(ways, variable)), variable)
         for name, keep, variable in zip(names, clear, variables, strict=True)
     ]
     return _unrepeated(named)
@@ -122,19 +142,23 @@ def _unrepeated(named: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
     return result
 
 
-def _ways(layer: keras.Layer, kind: type) -> dict[int, Path]:
-    """For each object of `kind` that the attributes of a layer hold, the way to it.
+def _ways(layer: keras.Layer, kind: type) -> dict[int, list[Path]]:
+    """For each object of `kind` that the attributes of a layer hold, the ways to it.
 
     Public attributes come before private ones, short ways before long ones; lists, tuples, sets
     and dictionaries are walked through by index and key.
     """
-    found: dict[int, Path] = {}
-    held = _keras.attributes(layer)
-    for name in sorted(held, key=lambda name: name.startswith("_")):
-        for way, value in _reach(held[name], (name,), kind):
-            if id(value) not in found or len(way) < len(found[id(value)]):
-                found.setdefault(id(value), way)
+    found: dict[int, list[Path]] = {}
+    for name, held in _keras.attributes(layer).items():
+        for way, value in _reach(held, (name,), kind):
+            found.setdefault(id(value), []).append(way)
+    for ways in found.values():
+        ways.sort(key=lambda way: (way[0].startswith("_"), len(way)))
     return found
+
+
+def _first(ways: dict[int, list[Path]], value: Any) -> Path | None:
+    return ways[id(value)][0] if id(value) in ways else None
 
 
 def _reach(value: Any, way: Path, kind: type, depth: int = 8) -> Iterator[tuple[Path, Any]]:
