@@ -539,3 +539,15 @@ def test_the_listed_shape_is_that_of_the_value(mode, which):
     for weight in sy.weights(model):
         assert weight.shape == weight.numpy().shape
     assert sy.weights(model)[address].shape == shape
+
+
+def test_codes_that_wait_for_their_calibration_have_the_shape_of_the_float_weight():
+    layer = layers.Dense(7)
+    layer.build((None, 16))
+    layer.quantize("gptq", config=keras.quantizers.GPTQConfig(dataset=[], tokenizer=None))
+    weights = sy.weights(layer)
+    for weight in weights:
+        assert weight.shape == weight.numpy().shape
+    assert weights["kernel"].dtype == "float32"
+    assert weights["quantized_kernel"].dtype == "uint8"
+    assert weights["quantized_kernel"].shape == (16, 7)

@@ -193,6 +193,8 @@ def _shape(row: _Row) -> tuple[int, ...]:
     if (shape := getattr(layer, "original_kernel_shape", None)) is not None:
         return tuple(shape)
     parts = _quantized.parts(layer, variable)
+    if "scale" not in parts:  # to be calibrated yet
+        return tuple(parts["own"].shape)
     layout = _quantized._known_layout(layer, variable)
     return tuple(layout.shape(layer, parts["own"], parts["scale"]))
 
