@@ -59,5 +59,5 @@ def test_each_job_gets_its_own_keras(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     jobs = {job.name: run.environment(job) for job in run.jobs_for(["tensorflow", "jax"])}
     assert jobs["tensorflow"]["KERAS_BACKEND"] == "tensorflow"
-    assert jobs["oldest Keras, jax"]["PYTHONPATH"].startswith(str(run.OLDEST))
+    assert jobs["oldest Keras, tensorflow"]["PYTHONPATH"].startswith(str(run.OLDEST))
     assert "KERAS_BACKEND" not in jobs["no Keras"]
