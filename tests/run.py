@@ -24,8 +24,8 @@ from pathlib import Path
 from threading import Lock
 
 ROOT = Path(__file__).parent.parent
-# The slowest first, so that the two cores finish together: outside a compiled function, JAX compiles
-# each operation for each shape.
+# The slowest first, so that the two cores finish together: outside a compiled function, JAX
+# compiles each operation for each shape.
 BACKENDS = ("jax", "tensorflow", "torch")
 OLDEST = Path(sys.prefix) / "oldest-keras"
 REACH = ("tests/laws", "tests/refs", "tests/layers")
