@@ -14,7 +14,9 @@ from steelyard.live._keras import reopen as reopen
 from steelyard.live._keras import unmapped as unmapped
 from steelyard.live._source import LiveSource as LiveSource
 from steelyard.live._walk import children as children
+from steelyard.live._walk import holds as holds
 from steelyard.live._walk import own_weights as own_weights
+from steelyard.live._walk import paths_to as paths_to
 from steelyard.live._walk import walk as walk
 
 __all__ = [
@@ -26,9 +28,11 @@ __all__ = [
     "children",
     "consumers",
     "effective",
+    "holds",
     "in_shape_inference",
     "own_dtype",
     "own_weights",
+    "paths_to",
     "producer",
     "reopen",
     "stored",

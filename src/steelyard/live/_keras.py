@@ -65,13 +65,12 @@ def sublayers(layer: keras.Layer) -> list[keras.Layer]:
 
     `Model.layers` is public, but a plain layer has no such property.
     """
-    found = layer.layers if is_graph_model(layer) else []
-    return list(found) + [
-        child
-        for child in layer._layers
-        if not any(child is known for known in found)
-        and child is not getattr(layer, "_functional", None)
-    ]
+    tracked: list[keras.Layer] = layer._layers
+    if not is_graph_model(layer):
+        return list(tracked)
+    found = list(layer.layers)
+    known = {id(child) for child in [*found, getattr(layer, "_functional", None)]}
+    return found + [child for child in tracked if id(child) not in known]
 
 
 def is_auto_named(layer: keras.Layer) -> bool:

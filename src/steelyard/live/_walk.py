@@ -48,6 +48,54 @@ def walk(root: keras.Layer) -> list[Place]:
     return list(_preorder(root, kept, paths))
 
 
+def holds(root: keras.Layer, layer: keras.Layer) -> bool:
+    """Whether `layer` is `root` or anywhere below it."""
+    return any(found is layer for found, _ in _breadth_first(root))
+
+
+def paths_to(root: keras.Layer, layer: keras.Layer) -> list[Path]:
+    """The paths from `root` to `layer` that `walk` gives, without naming the layers beside them."""
+    if layer is root:
+        return [()]
+    first: dict[int, keras.Layer | None] = {}
+    parents: dict[int, keras.Layer] = {}
+    for found, parent in _breadth_first(root):
+        first.setdefault(id(found), parent)
+        if found is layer and parent is not None:
+            parents[id(parent)] = parent
+
+    def path(to: keras.Layer) -> Path:
+        parent = first[id(to)]
+        return () if parent is None else (*path(parent), _segments(parent, to)[0])
+
+    return [
+        (*path(parent), segment)
+        for parent in parents.values()
+        for segment in _segments(parent, layer)
+    ]
+
+
+def _segments(parent: keras.Layer, child: keras.Layer) -> list[str]:
+    named, others = _children(parent)
+    return [segment for segment, held in [*named, *others] if held is child]
+
+
+def _breadth_first(
+    root: keras.Layer,
+) -> Iterator[tuple[keras.Layer, keras.Layer | None]]:
+    """Each layer with each of the layers that hold it, the nearest to the root first."""
+    seen = {id(root)}
+    queue: deque[keras.Layer] = deque([root])
+    yield root, None
+    while queue:
+        parent = queue.popleft()
+        for child in _keras.sublayers(parent):
+            yield child, parent
+            if id(child) not in seen:
+                seen.add(id(child))
+                queue.append(child)
+
+
 def _preorder(
     root: keras.Layer, kept: dict[int, list[keras.Layer]], paths: dict[int, list[Path]]
 ) -> Iterator[Place]:

@@ -8,9 +8,8 @@ from typing import Any
 import keras
 
 from steelyard.errors import SteelyardError, TargetError
-from steelyard.live import attributes, walk
+from steelyard.live import attributes, holds, walk
 from steelyard.records import Borrowing
-from steelyard.refs._find import contains
 from steelyard.refs._ref import WeightRef
 
 
@@ -64,7 +63,7 @@ def _record(model: keras.Layer, holder: keras.Layer, reference: WeightRef) -> Bo
     try:
         if reference.target.resolve(holder, model) is None:
             reason = str(reference.target.not_found(holder, model))
-        elif contains(model, reference.target.layer):
+        elif holds(model, reference.target.layer):
             reference.target.remember(holder, model)
     except SteelyardError as error:
         reason = str(error)

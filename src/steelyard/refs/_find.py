@@ -8,6 +8,7 @@ was called, whose model may not exist yet.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -15,7 +16,16 @@ import keras
 
 from steelyard.address import nearest
 from steelyard.errors import AmbiguousAddressError, UnbuiltOwnerError, UnknownAddressError
-from steelyard.live import calls, children, consumers, own_weights, producer, walk
+from steelyard.live import (
+    calls,
+    children,
+    consumers,
+    holds,
+    own_weights,
+    paths_to,
+    producer,
+    walk,
+)
 from steelyard.refs import _stack
 
 Path = tuple[str, ...]
@@ -59,7 +69,7 @@ def find_weight(layer: keras.Layer, weight: str) -> Owner:
         AmbiguousAddressError: several are.
     """
     here = [
-        ((*place.path, name), Owner(place.layer, name, variable))
+        (_flat((*place.path, name)), Owner(place.layer, name, variable))
         for place in walk(layer)
         for name, variable in own_weights(place.layer)
     ]
@@ -103,27 +113,23 @@ def owner_of(variable: keras.Variable, layers: Iterable[keras.Layer]) -> Owner |
 # --- layers inside a container ------------------------------------------------------------------
 
 
-def contains(root: keras.Layer, layer: keras.Layer) -> bool:
-    """Whether `layer` is `root` or anywhere below it."""
-    return any(place.layer is layer for place in walk(root))
-
-
-def paths_to(root: keras.Layer, layer: keras.Layer) -> list[Path]:
-    """Each known way from `root` down to `layer`."""
-    for place in walk(root):
-        if place.layer is layer:
-            return [place.path, *place.aliases]
-    return []
-
-
 def descend(layer: keras.Layer, path: Path) -> tuple[keras.Layer, Path]:
     """Follow `path` down as far as there are layers; gives the last one and the segments left."""
-    for index, segment in enumerate(path):
-        below = dict(children(layer)).get(segment)
-        if below is None:
-            return layer, path[index:]
-        layer = below
-    return layer, ()
+    left = _flat(path)
+    while left:
+        for segment, child in children(layer):
+            parts = _flat((segment,))
+            if left[: len(parts)] == parts:
+                layer, left = child, left[len(parts) :]
+                break
+        else:
+            break
+    return layer, left
+
+
+def _flat(path: Path) -> Path:
+    """A path with what a list or dictionary adds (`blocks/0`) in segments of its own."""
+    return tuple("/".join(path).split("/")) if path else ()
 
 
 # --- the functional graph around a layer --------------------------------------------------------
@@ -133,9 +139,9 @@ def upstream(tensors: Iterable[Any]) -> list[Any]:
     """The operations that symbolic tensors were computed by, nearest first."""
     found: dict[int, Any] = {}
     visited = set()
-    queue = [step for tensor in tensors if (step := producer(tensor))]
+    queue = deque(step for tensor in tensors if (step := producer(tensor)))
     while queue:
-        step = queue.pop(0)
+        step = queue.popleft()
         key = (id(step.operation), *map(id, step.outputs))
         if key in visited:
             continue
@@ -183,12 +189,12 @@ def feeding(layer: keras.Layer, tensor: Any) -> Any | None:
     model that it is in) can be computed from the same inputs as `tensor`.
     """
     before = upstream([tensor])
-    if any(isinstance(op, keras.Layer) and contains(op, layer) for op in before):
+    if any(isinstance(op, keras.Layer) and holds(op, layer) for op in before):
         return None
     inputs = {id(op) for op in before if not _depends(op)}
     start = [op for op in before if id(op) in inputs]
     for op in graph_around(start[0]) if start else ():
-        if isinstance(op, keras.Layer) and _depends(op) and contains(op, layer):
+        if isinstance(op, keras.Layer) and _depends(op) and holds(op, layer):
             for call in calls(op):
                 needs = {id(x) for x in upstream(call.outputs) if not _depends(x)}
                 if call.outputs and needs <= inputs:

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 from steelyard.errors import ForeignOwnerError
-from steelyard.live import stored, unmapped
-from steelyard.refs import _find, _stack
+from steelyard.live import holds, stored, unmapped
+from steelyard.refs import _stack
 from steelyard.refs._find import Owner
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def check(reference: WeightRef, owner: Owner) -> None:
         ForeignOwnerError: it is being trained or exported.
     """
     for doing, models in (("trained", _stack.trainers()), ("exported", _stack.exporters())):
-        if not models or any(_find.contains(model, owner.layer) for model in models):
+        if not models or any(holds(model, owner.layer) for model in models):
             continue
         if doing == "exported" or not reference.stops_gradient:
             raise ForeignOwnerError(_refusal(doing, models[0], owner))

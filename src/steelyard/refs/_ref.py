@@ -9,8 +9,8 @@ from typing import Any
 import keras
 
 from steelyard.errors import SteelyardError, TargetError
-from steelyard.live import call_root, effective, in_shape_inference, own_dtype
-from steelyard.refs import _find, _outside, _target, _view
+from steelyard.live import call_root, effective, holds, in_shape_inference, own_dtype
+from steelyard.refs import _outside, _target, _view
 from steelyard.refs._find import Owner
 from steelyard.refs._target import Target
 
@@ -129,7 +129,7 @@ class WeightRef:
         inferring = in_shape_inference()
         unlisted = not inferring and _outside.would_be_constant(owner.variable)
         if unlisted or (root is not None and root not in self._target.seen_in):
-            if root is not None and _find.contains(root, owner.layer):
+            if root is not None and holds(root, owner.layer):
                 self._target.remember(self._held_by(), root)
             elif not inferring:
                 _outside.check(self, owner)

@@ -16,7 +16,7 @@ from steelyard.errors import (
     UnboundReferenceError,
     UnknownAddressError,
 )
-from steelyard.live import effective, own_dtype, producer
+from steelyard.live import effective, holds, own_dtype, paths_to, producer
 from steelyard.refs import _find, _stack
 from steelyard.refs._find import Owner, Way
 
@@ -112,7 +112,7 @@ class Target:
     def rebind(self, holder: keras.Layer, root: keras.Layer) -> bool:
         """Looks again, inside `root`, for a layer that was replaced; tells whether it changed."""
         before = self.layer
-        if before is not None and _find.contains(root, before):
+        if before is not None and holds(root, before):
             self.remember(holder, root)
             return False
         if before is not None and (self.way is not None or self.address is not None):
@@ -190,9 +190,9 @@ class Target:
         except SteelyardError:
             return f"{self.layer.name}/{weight}"
         for root in self.seen_in:
-            for path in _find.paths_to(root, owner.layer):
+            for path in paths_to(root, owner.layer):
                 return "/".join((*path, owner.name))
-        inner = _find.paths_to(self.layer, owner.layer)[0]
+        inner = paths_to(self.layer, owner.layer)[0]
         return "/".join((self.layer.name, *inner, owner.name))
 
     def not_found(self, holder: keras.Layer | None, root: keras.Layer | None) -> SteelyardError:
@@ -243,7 +243,7 @@ class Target:
         elif self.address is not None:
             config["address"] = self.address
         elif self.layer is not None and holder is None and roots:
-            path = next(iter(_find.paths_to(roots[0], self.layer)), None)
+            path = next(iter(paths_to(roots[0], self.layer)), None)
             config["address"] = "/".join(path or (self.layer.name,))
         config["expected"] = self._specs()
         if self.rest and way is not None:
@@ -275,8 +275,8 @@ class Target:
             return self.lent
         if self.layer is holder:
             return True
-        around = [root for root in roots if root is not holder and _find.contains(root, holder)]
-        return bool(around) and not any(_find.contains(root, self.layer) for root in around)
+        around = [root for root in roots if root is not holder]
+        return bool(around) and not any(holds(root, self.layer) for root in around)
 
     def left_out(self, holder: keras.Layer) -> list[Any]:
         """The values that must be saved with the borrower, because their owner is not saved."""
