@@ -47,7 +47,7 @@ STAGES = {
 @click.option(
     "--epochs",
     type=click.IntRange(1),
-    default=30,
+    default=20,
     show_default=True,
     metavar="N",
     help="How long each model trains.",
@@ -88,7 +88,7 @@ def demo(context: click.Context, epochs: int, out: Path | None, backend: str | N
     checks = [check for result in results for check in result.checks()]
     show(results, checks, console)
     if out is not None:
-        console.print(f"The models are in {out}.", soft_wrap=True)
+        console.print(f"The models are in {out}.", soft_wrap=True, markup=False)
     context.exit(status(checks))
 
 
@@ -123,6 +123,8 @@ def choose_backend(asked: str | None) -> str:
     os.environ["KERAS_BACKEND"] = chosen
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    # The matrices are tiny: more threads would only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     return chosen
 
 
@@ -560,8 +562,9 @@ def _table(results: list[Result], console: Console) -> Table:
     from rich.table import Table
 
     plain = console.options.ascii_only
-    gap = int(console.width >= 100)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
+    gap = int(plain or console.width >= 100)
+    rules = None if plain else box.SIMPLE_HEAD
+    table = Table(box=rules, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
     table.add_column("norm of", no_wrap=True)
     table.add_column("shape", no_wrap=True)
     table.add_column("lent to", no_wrap=True)
