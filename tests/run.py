@@ -18,6 +18,7 @@ import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +32,7 @@ OLDEST = Path(sys.prefix) / "oldest-keras"
 REACH = ("tests/laws", "tests/refs", "tests/layers")
 OUTCOMES = ("failed", "passed", "skipped", "error")
 PRINTING = Lock()
+RUNNING: set[int] = set()
 
 # Two processes on two cores: more threads would only get in each other's way.
 QUIET = {
@@ -138,6 +140,7 @@ def run(job: Job, options: argparse.Namespace) -> Outcome:
             errors="replace",
             start_new_session=True,
         )
+        RUNNING.add(process.pid)
         try:
             output, _ = process.communicate(timeout=options.limit)
         except subprocess.TimeoutExpired:
@@ -145,12 +148,22 @@ def run(job: Job, options: argparse.Namespace) -> Outcome:
             os.killpg(process.pid, signal.SIGKILL)
             output, _ = process.communicate()
             output += f"\nStopped after {options.limit} s (--limit).\n"
+        finally:
+            RUNNING.discard(process.pid)
         outcome = Outcome(job, process.returncode, time.monotonic() - started, counts_in(report))
     with PRINTING:
         print(f"\n----- {job.name}: {outcome.trouble or 'passed'} in {outcome.seconds:.0f} s")
         if outcome.trouble:
             print(what_matters(output, outcome.status), flush=True)
     return outcome
+
+
+def stop(number: int, _frame: object) -> None:
+    """On Ctrl-C and the like, leave no process behind."""
+    for group in tuple(RUNNING):
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+    os._exit(128 + number)
 
 
 def what_matters(output: str, status: int) -> str:
@@ -198,7 +211,7 @@ def options_from(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", metavar="NAME", help="jobs whose name has this in it")
     parser.add_argument("--jobs", type=int, default=2, help="at the same time (default 2)")
     parser.add_argument("--workers", type=int, default=0, help="pytest-xdist's -n inside a job")
-    parser.add_argument("--limit", type=int, default=1200, help="seconds a job may take")
+    parser.add_argument("--limit", type=int, default=1800, help="seconds a job may take")
     options = parser.parse_args(ours)
     options.pytest = pytests
     options.backends = options.backends.replace(",", " ").split()
@@ -221,8 +234,13 @@ def main(arguments: list[str]) -> int:
     if any(job.first_on_path and not job.first_on_path.is_dir() for job in jobs):
         print(f"There is no {OLDEST}: `make test` installs it.", file=sys.stderr)
         return 2
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
     started = time.monotonic()
-    print(f"{len(jobs)} jobs, {options.jobs} at a time: {'; '.join(job.name for job in jobs)}")
+    print(
+        f"{len(jobs)} jobs, {options.jobs} at a time: {'; '.join(job.name for job in jobs)}",
+        flush=True,
+    )
     with ThreadPoolExecutor(options.jobs) as pool:
         outcomes = list(pool.map(lambda job: run(job, options), jobs))
     print("\n" + table(outcomes))
