@@ -14,6 +14,7 @@
     │   └── ForeignOwnerError       the owner is not part of the model that reads it
     ├── ShapeMismatchError      two shapes that must fit and do not; says both
     ├── QuantizationError       a quantization that we cannot undo; never codes as values
+    ├── UnknownMetricError      a metric that is not in the catalog; names the nearest
     ├── SourceError             something without weights was handed in as a source
     └── MissingDependencyError  an optional package is not installed; says the command
 
@@ -69,6 +70,10 @@ class ShapeMismatchError(SteelyardError):
 
 class QuantizationError(SteelyardError):
     """A quantized weight whose float value cannot be worked out."""
+
+
+class UnknownMetricError(SteelyardError):
+    """There is no metric of this name."""
 
 
 class SourceError(SteelyardError):

@@ -10,7 +10,7 @@ import numpy as np
 
 from steelyard import metrics as catalog
 from steelyard.address import nearest
-from steelyard.errors import UnknownAddressError
+from steelyard.errors import UnknownMetricError
 from steelyard.layers.borrower import Borrower
 
 
@@ -28,7 +28,7 @@ class WeightAnalyzer(Borrower):
         **kwargs: as for any Keras layer.
 
     Raises:
-        UnknownAddressError: there is no metric of that name.
+        UnknownMetricError: there is no metric of that name.
 
     Output:
         A float32 tensor of shape (batch, metrics): the same numbers in each row, so that `fit`,
@@ -86,7 +86,7 @@ def _metric(name: str) -> Any:
     if name in catalog.__all__:
         return getattr(catalog, name)
     close = nearest(str(name), catalog.__all__)
-    raise UnknownAddressError(
+    raise UnknownMetricError(
         f"There is no metric {name!r}. "
         + (f"Did you mean {' or '.join(map(repr, close))}? " if close else "")
         + f"There are: {', '.join(catalog.__all__)}."

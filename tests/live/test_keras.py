@@ -1,0 +1,142 @@
+"""Each private name of Keras that `live/_keras.py` leans on still is what it was.
+
+When one of these fails after an update of Keras, the message names what has gone; mend it in
+`src/steelyard/live/_keras.py`, the only file that may know such names.
+"""
+
+from importlib import import_module
+
+import keras
+import numpy as np
+import pytest
+
+from steelyard.live import _keras
+
+NAMES = [
+    ("keras.src.backend.common.global_state", "get_global_attribute"),
+    ("keras.src.backend.common.variables", "AutocastScope"),
+    ("keras.src.models.functional", "Functional"),
+    ("keras.src.utils.naming", "to_snake_case"),
+    ("keras.src.utils.python_utils", "default"),
+]
+
+
+@pytest.mark.parametrize(("module", "name"), NAMES, ids=lambda part: part.rpartition(".")[2])
+def test_keras_still_has(module, name):
+    assert hasattr(import_module(module), name), f"Keras no longer has {module}.{name}"
+
+
+SEEN = {}
+
+
+class Watcher(keras.layers.Layer):
+    """Notes in SEEN what the functions under test say while it is called."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1], shape[-1]), name="kernel")
+
+    def call(self, x):
+        SEEN["root"] = _keras.call_root()
+        SEEN["inferring"] = _keras.in_shape_inference()
+        with _keras.own_dtype():
+            SEEN["dtype"] = keras.backend.standardize_dtype(self.kernel.value.dtype)
+        return keras.ops.matmul(x, keras.ops.cast(self.kernel, x.dtype))
+
+
+def model_and_watcher(**kwargs):
+    inputs = keras.Input((3,))
+    watcher = Watcher(name="watcher", **kwargs)
+    return keras.Model(inputs, keras.layers.Dense(2, name="out")(watcher(inputs))), watcher
+
+
+def test_the_root_of_a_running_call():
+    model, watcher = model_and_watcher()
+    assert _keras.call_root() is None
+    model(np.zeros((1, 3), "float32"))
+    assert SEEN["root"] is model, "'current_call_ctx' no longer names the outermost layer"
+    assert _keras.call_root() is None
+
+
+def test_shape_inference_is_told_from_a_real_call():
+    model, watcher = model_and_watcher()
+    assert SEEN["inferring"], "'symbolic_scope' is no longer set while shapes are inferred"
+    model(np.zeros((1, 3), "float32"))
+    assert not SEEN["inferring"]
+
+
+def test_a_variable_in_its_own_dtype_inside_a_mixed_layer():
+    model, watcher = model_and_watcher(dtype="mixed_float16")
+    model(np.zeros((1, 3), "float32"))
+    assert SEEN["dtype"] == "float32", "AutocastScope(None) no longer turns casting off"
+
+
+def test_a_variable_that_a_stateless_call_was_not_handed():
+    variable, other = keras.Variable(1.0), keras.Variable(2.0)
+    assert not _keras.unmapped(variable)
+    with keras.StatelessScope([(variable, keras.ops.ones(()))]):
+        assert not _keras.unmapped(variable)
+        assert _keras.unmapped(other), "'stateless_scope' no longer holds the running scope"
+
+
+def test_the_calls_of_a_functional_graph():
+    inputs = keras.Input((3,))
+    first, second = keras.layers.Dense(3), keras.layers.Dense(2)
+    hidden = first(inputs)
+    output = second(hidden)
+    step = _keras.producer(output)
+    assert step.operation is second, "'_keras_history' no longer leads to the operation"
+    assert step.inputs[0] is hidden, "'_inbound_nodes' no longer have 'input_tensors'"
+    assert [call.outputs[0] for call in _keras.calls(first)] == [hidden]
+    assert list(_keras.consumers(first)) == [second], "'_outbound_nodes' no longer lead on"
+    assert _keras.producer(keras.KerasTensor((1, 2))) is None
+
+
+def test_sublayers_and_own_variables():
+    model, watcher = model_and_watcher()
+    assert watcher in _keras.sublayers(model)
+    assert _keras.own_variables(watcher) == [watcher.kernel]
+    assert _keras.own_variables(model) == []
+    sequence = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    assert _keras.sublayers(sequence) == sequence.layers, "'_functional' is seen as a layer"
+    assert _keras.is_graph_model(model)
+    assert _keras.is_graph_model(sequence)
+    assert not _keras.is_graph_model(watcher)
+
+
+def test_attributes_hold_layers_on_every_backend():
+    class Block(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = keras.layers.Dense(2)
+
+    block = Block()
+    assert _keras.attributes(block)["inner"] is block.inner
+
+
+def test_names_that_keras_made_up():
+    assert _keras.is_auto_named(keras.layers.Dense(1))
+    assert _keras.is_auto_named(keras.layers.Dense(1))
+    assert not _keras.is_auto_named(keras.layers.Dense(1, name="query"))
+
+
+def test_a_built_layer_can_be_reopened():
+    layer = Watcher()
+    layer.build((None, 2))
+    with pytest.raises(ValueError, match="add"):
+        layer.late = layer.add_weight(shape=(1,), name="late")
+    with _keras.reopen(layer):
+        layer.later = layer.add_weight(shape=(1,), name="later")
+    assert any(weight is layer.later for weight in layer.weights)
+    assert layer._tracker.locked, "'_tracker.lock' no longer closes the layer again"
+
+
+def test_a_default_method_is_seen_as_one():
+    class Marked(keras.layers.Layer):
+        @_keras.as_default
+        def compute_output_shape(self, input_shape):
+            raise AssertionError("asked, though it is only the default")
+
+        def call(self, x):
+            return x[:, :1]
+
+    assert Marked()(keras.Input((3,))).shape == (None, 1)
