@@ -1,8 +1,57 @@
-"""Lets these tests, and the processes that they start, import the modules beside them by name."""
+"""What the laws share: modules that are imported by name, and a process that loads models."""
 
+import json
+import os
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-ROOT = str(Path(__file__).parent.parent.parent)
-if ROOT not in sys.path:
-    sys.path.insert(0, ROOT)
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+
+@pytest.fixture(scope="session")
+def loader(tmp_path_factory) -> Iterator[subprocess.Popen]:
+    """One process for the whole session: to start one costs seconds."""
+    import keras
+
+    path = [str(ROOT), *(entry for entry in sys.path if entry)]
+    told = {"KERAS_BACKEND": keras.backend.backend(), "PYTHONPATH": os.pathsep.join(path)}
+    errors = (tmp_path_factory.mktemp("loader") / "stderr").open("w+")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.laws.loader"],
+        cwd=ROOT,
+        env={**os.environ, **told},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+    )
+    yield process
+    process.stdin.close()
+    process.wait(timeout=60)
+    errors.close()
+
+
+@pytest.fixture
+def elsewhere(loader: subprocess.Popen, tmp_path: Path) -> Callable[..., SimpleNamespace]:
+    """Saves a model, loads it in another process, and says what it computes there."""
+
+    def load(model: Any, inputs: Any, add: tuple[str, ...] = ()) -> SimpleNamespace:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.keras"
+        model.save(path)
+        request = {"path": str(path), "inputs": inputs.tolist(), "add": list(add)}
+        print(json.dumps(request), file=loader.stdin, flush=True)
+        line = loader.stdout.readline()
+        assert line, "the process that loads has ended"
+        said = json.loads(line)
+        assert "error" not in said, said["error"]
+        return SimpleNamespace(**said)
+
+    return load

@@ -4,6 +4,7 @@ To put a new layer under all laws, add a row. The classes stand here, in a modul
 process can import, and none of them has a `get_config`.
 """
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +100,8 @@ class Case:
         owners: Makes the layers that are borrowed from, unbuilt, by name.
         borrow: Makes the borrower. Gets the owners, their outputs (empty where they have not been
             called) and the address of an owner in the model, with `{}` for its name.
-        weights: The variables that are borrowed, from the owners.
+        weights: What is borrowed: for each weight the name of its owner, and the attributes that
+            lead to the variable from there.
         expected: The output, by NumPy: from the inputs, the borrowed values and the borrower's own
             weights.
         width: How many columns of the inputs the borrower takes.
@@ -110,7 +112,7 @@ class Case:
     name: str
     owners: Callable[[], Owners]
     borrow: Callable[[Owners, dict[str, Any], str], keras.Layer]
-    weights: Callable[[Owners], list[keras.Variable]]
+    weights: tuple[tuple[str, str], ...]
     expected: Callable[..., np.ndarray]
     width: int = WIDTH
     asks: str = "built"
@@ -120,8 +122,7 @@ def dense(*names: str) -> Callable[[], Owners]:
     return lambda: {name: keras.layers.Dense(3, name=name) for name in names}
 
 
-def kernels(owners: Owners) -> list[keras.Variable]:
-    return [owner.kernel for owner in owners.values()]
+KERNEL = (("proj", "kernel"),)
 
 
 def norm(x, values, own):
@@ -140,7 +141,7 @@ CASES = (
         lambda owners, outputs, at: sy.layers.WeightAnalyzer(
             owners["proj"], metrics=["l2_norm", "mean"], name="borrower"
         ),
-        kernels,
+        KERNEL,
         norm_and_mean,
         asks="",
     ),
@@ -150,7 +151,7 @@ CASES = (
         lambda owners, outputs, at: sy.layers.TiedDense(
             owners["proj"], activation="tanh", name="borrower"
         ),
-        kernels,
+        KERNEL,
         lambda x, values, own: np.tanh(x @ values[0].T + own[0]),
         width=3,
     ),
@@ -160,7 +161,7 @@ CASES = (
         lambda owners, outputs, at: sy.layers.TiedDense(
             owners["proj"], WIDTH, "relu", name="borrower"
         ),
-        kernels,
+        KERNEL,
         lambda x, values, own: np.maximum(x @ values[0].T + own[0], 0),
         width=3,
         asks="",
@@ -171,7 +172,7 @@ CASES = (
         lambda owners, outputs, at: sy.layers.TiedDense(
             owners["proj"], transpose=False, use_bias=False, name="borrower"
         ),
-        kernels,
+        KERNEL,
         lambda x, values, own: x @ values[0],
     ),
     Case(
@@ -180,7 +181,7 @@ CASES = (
         lambda owners, outputs, at: sy.layers.TiedDense(
             owners["table"], weight="embeddings", name="borrower"
         ),
-        lambda owners: [owners["table"].embeddings],
+        (("table", "embeddings"),),
         lambda x, values, own: x @ values[0].T + own[0],
         width=3,
     ),
@@ -188,14 +189,14 @@ CASES = (
         "user's own",
         dense("proj"),
         lambda owners, outputs, at: Through(owners["proj"], name="borrower"),
-        kernels,
+        KERNEL,
         lambda x, values, own: x @ values[0],
     ),
     Case(
         "two owners",
         dense("one", "two"),
         lambda owners, outputs, at: FromTwo(owners["one"], second=owners["two"], name="borrower"),
-        lambda owners: [owners["one"].kernel, owners["two"].bias],
+        (("one", "kernel"), ("two", "bias")),
         lambda x, values, own: np.concatenate(
             [x @ values[0], np.sum(x, axis=1, keepdims=True) * values[1]], axis=1
         ),
@@ -204,7 +205,7 @@ CASES = (
         "two weights",
         dense("proj"),
         lambda owners, outputs, at: Whole(owners["proj"], name="borrower"),
-        lambda owners: [owners["proj"].kernel, owners["proj"].bias],
+        (("proj", "kernel"), ("proj", "bias")),
         lambda x, values, own: x @ values[0] + values[1],
     ),
     Case(
@@ -213,7 +214,7 @@ CASES = (
         lambda owners, outputs, at: Through(
             owners["lstm"], weight="recurrent_kernel", name="borrower"
         ),
-        lambda owners: [owners["lstm"].cell.recurrent_kernel],
+        (("lstm", "cell.recurrent_kernel"),),
         lambda x, values, own: x @ values[0],
         width=3,
     ),
@@ -223,7 +224,7 @@ CASES = (
         lambda owners, outputs, at: sy.layers.WeightAnalyzer(
             owners["heads"], weight="query/kernel", name="borrower"
         ),
-        lambda owners: [owners["heads"].query_dense.kernel],
+        (("heads", "query_dense.kernel"),),
         norm,
         asks="",
     ),
@@ -231,21 +232,21 @@ CASES = (
         "own weights",
         dense("proj"),
         lambda owners, outputs, at: WithOwn(owners["proj"], shift=False, name="borrower"),
-        kernels,
+        KERNEL,
         lambda x, values, own: (x @ values[0]) * own[0] + own[1],
     ),
     Case(
         "list of layers",
         dense("one", "two", "three"),
         lambda owners, outputs, at: FromMany(list(owners.values()), name="borrower"),
-        kernels,
+        (("one", "kernel"), ("two", "kernel"), ("three", "kernel")),
         lambda x, values, own: x @ sum(values),
     ),
     Case(
         "by output",
         dense("proj"),
         lambda owners, outputs, at: sy.layers.WeightAnalyzer(outputs["proj"], name="borrower"),
-        kernels,
+        KERNEL,
         norm,
         asks="called",
     ),
@@ -253,7 +254,7 @@ CASES = (
         "by variable",
         dense("proj"),
         lambda owners, outputs, at: sy.layers.TiedDense(owners["proj"].kernel, name="borrower"),
-        kernels,
+        KERNEL,
         lambda x, values, own: x @ values[0].T + own[0],
         width=3,
     ),
@@ -263,7 +264,7 @@ CASES = (
         lambda owners, outputs, at: sy.layers.WeightAnalyzer(
             at.format("proj") + "/kernel", name="borrower"
         ),
-        kernels,
+        KERNEL,
         norm,
         asks="",
     ),
@@ -271,14 +272,14 @@ CASES = (
         "slice",
         dense("proj"),
         lambda owners, outputs, at: Through(sy.ref(owners["proj"], "kernel")[:, :2], name="borrower"),
-        kernels,
+        KERNEL,
         lambda x, values, own: x @ values[0][:, :2],
     ),
     Case(
         "transpose",
         dense("proj"),
         lambda owners, outputs, at: Through(sy.ref(owners["proj"], "kernel").T, name="borrower"),
-        kernels,
+        KERNEL,
         lambda x, values, own: x @ values[0].T,
         width=3,
     ),
@@ -576,15 +577,44 @@ def output(model: keras.Model, x: np.ndarray, predict: bool = False) -> np.ndarr
     return np.asarray(ops.convert_to_numpy(first))
 
 
+def variables(case: Case, model: keras.Model) -> list[keras.Variable]:
+    """The borrowed variables, read off their owners."""
+    owners = owners_in(case, model)
+    return [operator.attrgetter(way)(owners[name]) for name, way in case.weights]
+
+
+def array(value: Any) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(value)).astype("float64")
+
+
+def values(case: Case, model: keras.Model) -> list[np.ndarray]:
+    """The borrowed values; of Dense and Embedding also under LoRA and after `quantize("int8")`."""
+    owners = owners_in(case, model)
+    return [value(owners[name], way) for name, way in case.weights]
+
+
+def value(owner: keras.Layer, way: str) -> np.ndarray:
+    if way not in ("kernel", "embeddings"):
+        return array(operator.attrgetter(way)(owner).value)
+    base = array(getattr(owner, f"_{way}").value)
+    if owner.quantization_mode == "int8":
+        scale = array(getattr(owner, f"{way}_scale").value)
+        base = base / (scale[:, None] if way == "embeddings" else scale)
+    if owner.lora_enabled:
+        first, second = (array(getattr(owner, f"lora_{way}_{part}").value) for part in "ab")
+        base = base + owner.lora_alpha / owner.lora_rank * first @ second
+    return base
+
+
 def should_be(case: Case, model: keras.Model, x: np.ndarray) -> np.ndarray:
     """What it must give: NumPy's answer from the weights that are in the model now."""
-    values = [np.asarray(ops.convert_to_numpy(v.value)) for v in case.weights(owners_in(case, model))]
-    return case.expected(x[:, : case.width], values, borrower_in(model).get_weights())
+    own = [np.asarray(w, "float64") for w in borrower_in(model).get_weights()]
+    return case.expected(x[:, : case.width].astype("float64"), values(case, model), own)
 
 
 def shift(case: Case, model: keras.Model, by: float = 0.25) -> None:
     """Changes every weight that is borrowed."""
-    for variable in case.weights(owners_in(case, model)):
+    for variable in variables(case, model):
         variable.assign(variable + by)
 
 
