@@ -47,8 +47,10 @@ ROOMS = {
             *("layers", "parametrizations", "monitor", "report", "steelyard", "keras"),
         ),
     ),
+    # It opens the layers by name, when Keras is there.
+    "registration": Room(4, ()),
     # The map: what it opens, it opens by name.
-    "__init__": Room(5, ()),
+    "__init__": Room(5, ("registration",)),
 }
 
 BACKENDS = {"tensorflow", "jax", "torch"}

@@ -1,11 +1,14 @@
 """Steelyard: reach, weigh and rewrite the weights of Keras models.
 
 This file is the map from each public name to the module that holds it. A module is opened when
-one of its names is first used, so `import steelyard` loads neither Keras nor a backend.
+one of its names is first used, so `import steelyard` loads neither Keras nor a backend. The one
+thing that it does is to have our layers made known to Keras once Keras is there.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from steelyard.registration import register
 
 __version__ = "0.1.0"
 
@@ -62,3 +65,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+register()
