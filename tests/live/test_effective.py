@@ -254,17 +254,40 @@ def test_the_gradient_reaches_both_lora_factors(mode):
     close(numpy_of(layer._kernel), kernel, rtol=0, atol=0)
 
 
-def test_the_gradient_passes_float8_and_spares_its_scale():
+def float8_after_training(strength, rate):
+    """A float8 layer after two steps on its mean output plus a penalty; and its first value."""
+    keras.utils.set_random_seed(0)
     layer = layers.Dense(3)
     layer.build((None, 4))
     layer.quantize("float8")
     layer.kernel_scale.assign(0.01)
-    before, value = numpy_of(layer._kernel), value_of(layer)
-    model = Penalized(layer)
-    model.call = lambda x: (model.add_loss(ops.sum(ops.square(read(layer))) / 2), x)[1]
-    model.compile(optimizer=keras.optimizers.SGD(0.01))
-    model.fit(np.ones((2, 4), "float32"), verbose=0)
-    close(numpy_of(layer._kernel), before - 0.01 * value)
+    first = value_of(layer)
+
+    class Model(keras.Model):
+        def call(self, x, training=False):
+            penalty = strength * ops.sum(ops.square(read(layer))) / 2
+            self.add_loss(penalty + ops.mean(self.inner(x, training=training)))
+            return x
+
+    model = Model()
+    model.inner = layer
+    model.compile(optimizer=keras.optimizers.SGD(rate))
+    model.fit(np.ones((4, 4), "float32"), batch_size=2, verbose=0)
+    return layer, first
+
+
+def test_the_gradient_passes_float8():
+    (with_penalty, first), (without, _) = (float8_after_training(n, 1e-3) for n in (1, 0))
+    moved = numpy_of(with_penalty._kernel) - numpy_of(without._kernel)
+    close(moved, -2e-3 * first, rtol=0.2, atol=1e-5)
+
+
+def test_no_gradient_reaches_the_scale_of_float8():
+    # Keras overwrites these variables with what comes as their gradient.
+    (with_penalty, _), (without, _) = (float8_after_training(n, 0.0) for n in (1, 0))
+    assert numpy_of(without.kernel_scale) > 0
+    for name in ("kernel_scale", "kernel_amax_history"):
+        close(numpy_of(own(with_penalty, name)), numpy_of(own(without, name)), rtol=0, atol=0)
 
 
 # --- Properties ----------------------------------------------------------------------------------

@@ -222,7 +222,9 @@ def _float8(layer: keras.Layer, layout: _Layout, parts: Parts) -> Any:
             "Merge or drop LoRA before quantizing, or read the stored variables."
         )
     kernel = read(parts["own"])
-    value = _through_float8(ops.cast(kernel, layer.compute_dtype), read(parts["scale"]))
+    # Keras overwrites the scale with its "gradient", which only the layer itself may give.
+    scale = ops.stop_gradient(read(parts["scale"]))
+    value = _through_float8(ops.cast(kernel, layer.compute_dtype), scale)
     return ops.cast(value, kernel.dtype)
 
 
@@ -277,10 +279,7 @@ def _in_kernel_shape(layer: keras.Layer, value: Any) -> Any:
 
 @ops.custom_gradient
 def _through_float8(kernel: Any, scale: Any) -> Any:
-    """Quantize and dequantize; the gradient passes as if it had not happened, as in the layer.
-
-    None reaches the scale: Keras overwrites that variable with its "gradient".
-    """
+    """Quantize and dequantize; the gradient passes as if it had not happened, as in the layer."""
     value = keras.quantizers.quantize_and_dequantize(kernel, scale, "float8_e4m3fn", kernel.dtype)
 
     def grad(*args: Any, upstream: Any = None) -> Any:
