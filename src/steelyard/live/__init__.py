@@ -12,6 +12,7 @@ from steelyard.live._keras import own_dtype as own_dtype
 from steelyard.live._keras import producer as producer
 from steelyard.live._keras import reopen as reopen
 from steelyard.live._keras import unmapped as unmapped
+from steelyard.live._quantized import read as read
 from steelyard.live._source import LiveSource as LiveSource
 from steelyard.live._walk import children as children
 from steelyard.live._walk import holds as holds
@@ -34,6 +35,7 @@ __all__ = [
     "own_weights",
     "paths_to",
     "producer",
+    "read",
     "reopen",
     "stored",
     "unmapped",

@@ -20,10 +20,12 @@ from steelyard.live import (
     calls,
     children,
     consumers,
+    effective,
     holds,
     own_weights,
     paths_to,
     producer,
+    read,
     walk,
 )
 from steelyard.refs import _stack
@@ -39,11 +41,33 @@ class Way(NamedTuple):
 
 
 class Owner(NamedTuple):
-    """A layer, and the name of one of the weights that it holds itself."""
+    """A layer, and the name of one of the weights that it holds itself.
 
-    layer: keras.Layer
+    The layer is None for a variable that was handed over as such and whose layer is not known.
+    """
+
+    layer: keras.Layer | None
     name: str
     variable: keras.Variable
+
+    def value(self) -> Any:
+        """The effective value of now."""
+        if self.layer is None:
+            return read(self.variable)
+        return effective(self.layer, self.name, self.variable)
+
+    def described(self) -> str:
+        """The weight in words."""
+        if self.layer is None:
+            return f"variable '{self.variable.path}', whose layer"
+        layer = f"layer '{self.layer.name}' ({type(self.layer).__name__})"
+        return f"weight '{self.name}' of {layer}, which"
+
+    def is_in(self, model: keras.Layer) -> bool:
+        """Whether a model holds the weight."""
+        if self.layer is not None:
+            return holds(model, self.layer)
+        return any(variable is self.variable for variable in model.variables)
 
 
 # --- weights inside a layer ---------------------------------------------------------------------

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from steelyard.errors import ForeignOwnerError
-from steelyard.live import holds, stored, unmapped
+from steelyard.live import stored, unmapped
 from steelyard.refs import _stack
 from steelyard.refs._find import Owner
 
@@ -33,27 +33,26 @@ def check(reference: WeightRef, owner: Owner) -> None:
         ForeignOwnerError: it is being trained or exported.
     """
     for doing, models in (("trained", _stack.trainers()), ("exported", _stack.exporters())):
-        if not models or any(holds(model, owner.layer) for model in models):
+        if not models or any(owner.is_in(model) for model in models):
             continue
         if doing == "exported" or not reference.stops_gradient:
             raise ForeignOwnerError(_refusal(doing, models[0], owner))
 
 
 def _refusal(doing: str, model: keras.Layer, owner: Owner) -> str:
-    layer = f"layer '{owner.layer.name}' ({type(owner.layer).__name__})"
     harm = {
         "trained": f"training '{model.name}' would neither train nor save it",
         "exported": "the export would freeze its present value without a word",
     }[doing]
+    name = "owner" if owner.layer is None else owner.layer.name
     remedies = (
-        f"Use the layer in the model, or hold it there (`model.{owner.layer.name} = layer`, before "
-        "`compile`)"
+        f"Use the layer in the model, or hold it there (`model.{name} = layer`, before `compile`)"
     )
     if doing == "trained":
         remedies += "; or, if it shall only be read, borrow it with `stop_gradient=True`"
     return (
-        f"Model '{model.name}' is being {doing} and reads weight '{owner.name}' of {layer}, which "
-        f"is no part of it: {harm}. {remedies}."
+        f"Model '{model.name}' is being {doing} and reads {owner.described()} is no part of it: "
+        f"{harm}. {remedies}."
     )
 
 
@@ -68,6 +67,8 @@ def read_live(owner: Owner, read: Callable[[], Any]) -> Any:
         spec = jax.ShapeDtypeStruct(tuple(variable.shape), variable.dtype)
         return jax.pure_callback(lambda: np.asarray(variable.value), spec)
 
-    parts = stored(owner.layer, owner.name, owner.variable).values()
-    with keras.StatelessScope([(part, now(part)) for part in parts]):
+    parts = {owner.name: owner.variable}
+    if owner.layer is not None:
+        parts = stored(owner.layer, owner.name, owner.variable)
+    with keras.StatelessScope([(part, now(part)) for part in parts.values()]):
         return read()

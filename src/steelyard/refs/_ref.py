@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from steelyard.errors import SteelyardError, TargetError
-from steelyard.live import call_root, effective, holds, in_shape_inference, own_dtype
+from steelyard.live import call_root, in_shape_inference, own_dtype
 from steelyard.refs import _outside, _target, _view
 from steelyard.refs._find import Owner
 from steelyard.refs._target import Target
@@ -109,17 +109,20 @@ class WeightRef:
             ForeignOwnerError: the running model trains, or is exported, without the owner in it.
         """
         root = call_root()
-        if self._target.resolve(self._held_by(), root) is None:
+        owner = self._owner(root)
+        if owner is None:
             return self._stand_in(root)
-        owner = self._owner()
         with own_dtype():
             value = self._read(owner, root)
             if self._stop_gradient:
                 value = keras.ops.stop_gradient(value)
             return _view.apply(self._view, value)
 
-    def _owner(self) -> Owner:
+    def _owner(self, root: keras.Layer | None) -> Owner | None:
         """The layer that itself holds the weight, its name there, and the variable of now."""
+        if self._target.resolve(self._held_by(), root) is None:
+            variable = self._target.variable
+            return None if variable is None else Owner(None, variable.name, variable)
         name = self._target.weight_name(self._weight)
         owner = self._target.owner(name)
         self._target.check_shape(name, owner)
@@ -129,7 +132,7 @@ class WeightRef:
         inferring = in_shape_inference()
         unlisted = not inferring and _outside.would_be_constant(owner.variable)
         if unlisted or (root is not None and root not in self._target.seen_in):
-            if root is not None and holds(root, owner.layer):
+            if root is not None and owner.is_in(root):
                 self._target.remember(self._held_by(), root)
             elif not inferring:
                 _outside.check(self, owner)
@@ -140,7 +143,7 @@ class WeightRef:
     def _value(self, owner: Owner) -> Any:
         if self._stored:
             return keras.ops.convert_to_tensor(owner.variable.value)
-        return effective(owner.layer, owner.name, owner.variable)
+        return owner.value()
 
     def _stand_in(self, root: keras.Layer | None) -> Any:
         """While Keras works out shapes, zeros of the right shape do; anything else is an error."""
@@ -163,12 +166,12 @@ class WeightRef:
         return self._spec()[1]
 
     def _spec(self) -> tuple[tuple[int, ...], str]:
-        if self._target.resolve(self._held_by(), call_root()) is None:
+        owner = self._owner(call_root())
+        if owner is None:
             known = self._target.expected.get(self._target.weight_name(self._weight))
             if known is None:
                 raise self._target.not_found(self._held_by(), call_root())
             return tuple(known[0]), known[1]
-        owner = self._owner()
         if self._stored:
             return tuple(owner.variable.shape), owner.variable.dtype
         return _target.spec_of(owner)

@@ -16,7 +16,7 @@ from steelyard.errors import (
     UnboundReferenceError,
     UnknownAddressError,
 )
-from steelyard.live import effective, holds, own_dtype, paths_to, producer
+from steelyard.live import holds, own_dtype, paths_to, producer
 from steelyard.refs import _find, _stack
 from steelyard.refs._find import Owner, Way
 
@@ -100,6 +100,7 @@ class Target:
         if self.layer is not None:
             if self._memo is not None:
                 self.layer = self._memo.get(id(self.layer), self.layer)
+                self._memo = None
             return self.layer
         if self.variable is not None:
             self._adopt_variable(holder, root)
@@ -283,7 +284,7 @@ class Target:
         if self.layer is holder or not self._is_left_out(holder, _stack.writers()):
             return []
         with own_dtype():
-            return [effective(*self.owner(name)) for name in self._specs()]
+            return [self.owner(name).value() for name in self._specs()]
 
     def lend_from(self, layer: keras.Layer) -> None:
         """Makes `layer` the owner: it took in what had been saved without its owner."""
@@ -331,7 +332,7 @@ def spec_of(owner: Owner) -> tuple[tuple[int, ...], str]:
     if keras.backend.is_float_dtype(variable.dtype):
         return tuple(variable.shape), variable.dtype
     with own_dtype():
-        value = effective(owner.layer, owner.name, variable)
+        value = owner.value()
     return tuple(value.shape), keras.backend.standardize_dtype(value.dtype)
 
 
