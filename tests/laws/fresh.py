@@ -6,7 +6,6 @@ import traceback
 from pathlib import Path
 
 import keras
-
 from tests.laws import zoo
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-
 from tests.laws import zoo
 from tests.laws.zoo import Case, inputs, output, randomize, shift, should_be
 
@@ -63,16 +62,15 @@ COPIES = {
 }
 
 
-# Pickling, deep copies and a load in this process go the way of a load in a fresh one.
-MORE_PLACES = ("after", "siblings")
-FEWER = ("from_json", "deep_copied", "pickled", "loaded")
+# The other ways are also those of a load in a fresh process, which has every place.
+PLACES = {"cloned": tuple(zoo.PLACES), "from_config": ("after", "before", "siblings", "halves")}
 
 
 def can_be(case: Case, place: str, way: str) -> bool:
     """Whether such a model is copied in this way: by Keras at all, and in these tests."""
     if way == "cloned" and place in ("subclassed", "halves"):
         return False  # Keras clones functional and sequential models only, and so says
-    return way not in FEWER or place in MORE_PLACES
+    return place in PLACES.get(way, ("after", "siblings"))
 
 
 # --- Tied -----------------------------------------------------------------------------------------
@@ -116,7 +114,14 @@ def train(model: keras.Model, x: np.ndarray, rate: float = 0.1, epochs: int = 1,
     alone = len(outputs) == 1
     loss = "mse" if alone else ["mse", *[None] * (len(outputs) - 1)]
     model.compile(keras.optimizers.SGD(rate), loss, **kwargs)
-    model.fit(x, wanted[0] if alone else wanted, batch_size=len(x), epochs=epochs, shuffle=False, verbose=0)
+    model.fit(
+        x,
+        wanted[0] if alone else wanted,
+        batch_size=len(x),
+        epochs=epochs,
+        shuffle=False,
+        verbose=0,
+    )
 
 
 def check_trains(case: Case, model: keras.Model, rows: int = 4, **kwargs) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import keras
 import numpy as np
+from tests.laws import users, zoo
 
 import steelyard as sy
-from tests.laws import users, zoo
 
 KNOWN = (users, zoo)  # their classes are registered now
 

@@ -5,7 +5,6 @@ import traceback
 
 import numpy as np
 import tensorflow as tf
-
 from tests.laws import layer as laws
 from tests.laws import zoo
 

@@ -4,16 +4,16 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from tests.laws.users import Norm, TiedDecoder
 
 import steelyard as sy
-from tests.laws.users import Norm, TiedDecoder
 
 CLOSE = dict(rtol=1e-4, atol=1e-5)
 X = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
 
 
 def array(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor), "float64")
+    return np.array(ops.convert_to_numpy(tensor), "float64")
 
 
 def autoencoder():

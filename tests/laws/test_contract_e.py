@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from tests.laws.users import Norm
 
 import steelyard as sy
-from tests.laws.users import Norm
 
 CLOSE = dict(rtol=1e-4, atol=1e-5)
 X = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
@@ -164,24 +164,6 @@ def test_c48_quantized_with_lora():
     np.testing.assert_allclose(number, [[np.sqrt(np.sum(truth**2))]] * 4, rtol=5e-3)
 
 
-def test_c48_codes_are_never_given_as_values():
-    class Codes(keras.layers.Layer):
-        """A layer of the user's with a quantization of its own."""
-
-        def build(self, input_shape):
-            self.kernel = self.add_weight(
-                shape=(4, 4), dtype="int8", initializer="ones", name="kernel", trainable=False
-            )
-
-        def call(self, x):
-            return x
-
-    layer = Codes(name="codes")
-    layer(X)
-    with pytest.raises(sy.SteelyardError, match="codes"):
-        sy.ref(layer, "kernel")()
-
-
 def test_c50_save_a_tied_model_with_lora(elsewhere):
     model = tied()
     encoder = model.get_layer("encoder")
@@ -193,6 +175,4 @@ def test_c50_save_a_tied_model_with_lora(elsewhere):
     np.testing.assert_allclose(there.predicted[1], wanted[1], **CLOSE)
     weight = sy.weights(model)["encoder/kernel"]
     weight.assign(weight.numpy() + 0.25)
-    np.testing.assert_allclose(
-        there.after[0], model.predict(X, verbose=0)[0], rtol=1e-3, atol=1e-4
-    )
+    np.testing.assert_allclose(there.after[0], model.predict(X, verbose=0)[0], rtol=1e-3, atol=1e-4)

@@ -5,17 +5,17 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-
-import steelyard as sy
 from tests.laws.layer import BACKEND, exported
 from tests.laws.users import Norm, TiedDecoder, Watched
+
+import steelyard as sy
 
 CLOSE = dict(rtol=1e-4, atol=1e-5)
 X = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
 
 
 def array(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor), "float64")
+    return np.array(ops.convert_to_numpy(tensor), "float64")
 
 
 def randomize(model):
@@ -134,7 +134,8 @@ def watching(inside):
 
 def test_c55_export_refuses_to_freeze_a_weight(tmp_path):
     owner, model = watching(inside=False)
-    with pytest.raises(sy.SteelyardError, match="owner"):
+    # Keras makes a RuntimeError, with the same text, of any error while it exports for torch.
+    with pytest.raises((sy.SteelyardError, RuntimeError), match=r"'owner'.* no part of it"):
         exported(model, tmp_path)
     model.owner = owner
     artifact = exported(model, tmp_path)

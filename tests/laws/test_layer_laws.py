@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-
 from tests.laws import layer as laws
 from tests.laws import zoo
 
@@ -137,7 +136,9 @@ def test_mixed_precision(case, policy):
     np.testing.assert_allclose(zoo.output(model, x).astype("float32"), wanted, **loose)
     was = zoo.values(case, model)
     laws.train(model, x, epochs=4)  # the first ones may be lost to finding the scale of the loss
-    assert all(np.abs(a - b).max() > 1e-4 for a, b in zip(was, zoo.values(case, model), strict=True))
+    assert all(
+        np.abs(a - b).max() > 1e-4 for a, b in zip(was, zoo.values(case, model), strict=True)
+    )
 
 
 SIMPLE = [

@@ -271,7 +271,9 @@ CASES = (
     Case(
         "slice",
         dense("proj"),
-        lambda owners, outputs, at: Through(sy.ref(owners["proj"], "kernel")[:, :2], name="borrower"),
+        lambda owners, outputs, at: Through(
+            sy.ref(owners["proj"], "kernel")[:, :2], name="borrower"
+        ),
         KERNEL,
         lambda x, values, own: x @ values[0][:, :2],
     ),
@@ -549,7 +551,12 @@ def fits(case: Case, place: str) -> bool:
     """Whether the case can be written down like this at all."""
     if case.asks == "called":
         return place not in (
-            "before", "borrower_inside", "owner_wrapped", "in_block", "both_in_block", "subclassed"
+            "before",
+            "borrower_inside",
+            "owner_wrapped",
+            "in_block",
+            "both_in_block",
+            "subclassed",
         )
     return not (place == "owner_wrapped" and case.name == "deep in attention")
 
