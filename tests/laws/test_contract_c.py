@@ -177,7 +177,8 @@ def test_c22_a_mean_teacher_of_a_tied_model(decoder):
     assert len(teacher.get_weights()) == len(student.get_weights()) == 1
     np.testing.assert_allclose(teacher.predict(X, verbose=0), there_and_back(KERNEL), **CLOSE)
     fit(student, rate=1e-3)
-    mean = [0.9 * a + 0.1 * b for a, b in zip(teacher.get_weights(), student.get_weights())]
+    pairs = zip(teacher.get_weights(), student.get_weights(), strict=True)
+    mean = [0.9 * a + 0.1 * b for a, b in pairs]
     teacher.set_weights(mean)
     np.testing.assert_allclose(teacher.predict(X, verbose=0), there_and_back(mean[0]), **CLOSE)
     assert np.abs(mean[0] - KERNEL).max() > 1e-6

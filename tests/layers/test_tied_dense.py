@@ -29,7 +29,7 @@ def test_transposes():
     y = array(tied(X))
     np.testing.assert_allclose(y, X @ array(owner.kernel).T, **CLOSE)
     tied.bias.assign([1.0, 2.0, 3.0, 4.0])
-    np.testing.assert_allclose(array(tied(X)), y + [1, 2, 3, 4], **CLOSE)
+    np.testing.assert_allclose(array(tied(X)), y + np.arange(1, 5), **CLOSE)
 
 
 def test_does_not_transpose():
