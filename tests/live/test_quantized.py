@@ -137,6 +137,15 @@ def test_dense_int4(inputs, units, block):
     close(output_of(layer, np.eye(inputs, dtype="float32")) - bias, value_of(layer))
 
 
+@pytest.mark.parametrize("inputs", [6, 200])
+def test_dense_int4_as_it_comes(inputs):
+    layer = dense(inputs)
+    kernel, bias = value_of(layer), value_of(layer, "bias")
+    layer.quantize("int4")
+    close(value_of(layer), kernel, atol=np.ptp(kernel) / 7)
+    close(output_of(layer, np.eye(inputs, dtype="float32")) - bias, value_of(layer))
+
+
 @since_314
 def test_groups_that_are_not_in_order():
     layer = quantize(dense(6, 4), "int4", 2)
