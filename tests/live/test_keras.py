@@ -14,7 +14,6 @@ from steelyard.live import _keras
 
 NAMES = [
     ("keras.src.backend.common.global_state", "get_global_attribute"),
-    ("keras.src.backend.common.variables", "AutocastScope"),
     ("keras.src.models.functional", "Functional"),
     ("keras.src.utils.naming", "to_snake_case"),
     ("keras.src.utils.python_utils", "default"),
@@ -67,7 +66,7 @@ def test_shape_inference_is_told_from_a_real_call():
 def test_a_variable_in_its_own_dtype_inside_a_mixed_layer():
     model, _ = model_and_watcher(dtype="mixed_float16")
     model(np.zeros((1, 3), "float32"))
-    assert SEEN["dtype"] == "float32", "AutocastScope(None) no longer turns casting off"
+    assert SEEN["dtype"] == "float32", "'autocast_scope' no longer holds the running scope"
 
 
 def test_a_variable_that_a_stateless_call_was_not_handed():
@@ -118,6 +117,30 @@ def test_names_that_keras_made_up():
     assert _keras.is_auto_named(keras.layers.Dense(1))
     assert _keras.is_auto_named(keras.layers.Dense(1))
     assert not _keras.is_auto_named(keras.layers.Dense(1, name="query"))
+
+
+def test_the_dtype_in_which_a_variable_is_stored():
+    variable = keras.Variable(1.0, dtype="bfloat16")
+    assert _keras.dtype_of(variable) == "bfloat16", "'_dtype' is no longer what it was"
+
+
+def test_a_call_can_be_given_more_inputs():
+    inputs = keras.Input((3,))
+    aside = keras.layers.Dense(3, name="aside")
+    edge = aside(inputs)
+
+    class Last(keras.layers.Layer):
+        def __call__(self, x, more=None):
+            return super().__call__(x)
+
+        def call(self, x):
+            return x
+
+    last = Last()
+    output = last(inputs)
+    _keras.add_inputs(last, "more", [edge])
+    model = keras.Model(inputs, output)
+    assert aside in model.layers, "'arguments' of a node no longer say what it depends on"
 
 
 def test_a_built_layer_can_be_reopened():

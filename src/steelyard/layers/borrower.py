@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from typing import Any
 
 import keras
 
-from steelyard.layers.reads import Reads
-from steelyard.live import as_default
+from steelyard.errors import TargetError
+from steelyard.live import add_inputs, as_default, holds, own_variables, reach
 from steelyard.refs import Target, WeightRef, feeding, is_target_config, ref
+
+# The argument of a symbolic call that holds the outputs of owners; a model's graph keeps it.
+EDGES = "steelyard_reads"
+# Before the numbers under which a file keeps what was saved without its owner.
+_LENT = "lent_"
+_SEVERAL = inspect.Parameter.VAR_POSITIONAL
 
 
 class Ledger:
@@ -22,7 +29,7 @@ class Ledger:
         references: all references that the layer holds.
         running: how many calls of the layer are running.
         built: what Keras set `built` to.
-        edges: how many `Reads` stand before calls of the layer.
+        taken: what the layer took in because it was saved without its owner.
     """
 
     def __init__(self, given: dict[str, Any]) -> None:
@@ -31,7 +38,7 @@ class Ledger:
         self.references: list[WeightRef] = []
         self.running = 0
         self.built = False
-        self.edges = 0
+        self.taken: dict[int, keras.Variable] = {}
 
 
 class Borrower(keras.layers.Layer):
@@ -85,40 +92,52 @@ class Borrower(keras.layers.Layer):
             reference = ref(shared, weight, stored=stored, stop_gradient=stop_gradient)
             reference = reference.held_by(self)
         self._ledger.references.append(reference)
-        if reference.target.lent and not reference.is_bound:
+        if reference.target.lent and reference.target.way is None and not reference.is_bound:
             self._take_in(reference.target)
         return reference
 
     def _take_in(self, target: Target) -> None:
         """Owns what was saved without its owner: a decoder that was saved alone, say."""
-        for name, (shape, dtype) in target.expected.items():
-            self.add_weight(shape=tuple(shape), dtype=dtype, name=target.name_when_lent(name))
-        target.lend_from(self)
+        variables = {
+            key: self.add_weight(shape=tuple(shape), dtype=dtype, name=target.lent[key])
+            for key, (shape, dtype) in target.expected.items()
+        }
+        self._ledger.taken |= {id(variable): variable for variable in variables.values()}
+        target.take_in(self, variables)
 
     # --- calling --------------------------------------------------------------------------------
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Lets a subclass's own `compute_output_spec` know nothing of the edges of the graph."""
+        super().__init_subclass__(**kwargs)
+        if "compute_output_spec" in vars(cls):
+            cls.compute_output_spec = _without_edges(cls.compute_output_spec)  # type: ignore
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls the layer; on symbolic input, first makes the owners part of the model."""
+        """Calls the layer; on symbolic input, also makes the owners part of the model."""
+        edges = kwargs.pop(EDGES, None)
         self._ledger.running += 1
         try:
-            args, kwargs = self._reaching(args, kwargs)
-            return super().__call__(*args, **kwargs)
+            symbolic = [x for x in keras.tree.flatten((args, kwargs)) if _is_symbolic(x)]
+            if edges is None and symbolic:
+                edges = self._missing_edges(symbolic[0])
+            outputs = super().__call__(*args, **kwargs)
+            if edges and symbolic and all(map(_is_symbolic, edges)):
+                add_inputs(self, EDGES, edges)
+            return outputs
         finally:
             self._ledger.running -= 1
 
-    def _reaching(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        symbolic = [x for x in keras.tree.flatten((args, kwargs)) if _is_symbolic(x)]
-        if not symbolic:
-            return args, kwargs
-        first = symbolic[0]
+    def _missing_edges(self, tensor: Any) -> list[Any]:
+        """What the call must depend on too, so that the owners are part of the model."""
         owners = {id(owner): owner for r in self._ledger.references if (owner := r.layer)}
-        edges = [edge for o in owners.values() if (edge := feeding(o, first)) is not None]
-        if not edges:
-            return args, kwargs
-        suffix = f"_{self._ledger.edges}" if self._ledger.edges else ""
-        self._ledger.edges += 1
-        through = Reads(name=f"{self.name}_reads{suffix}")([first, *edges])
-        return keras.tree.map_structure(lambda x: through if x is first else x, (args, kwargs))
+        edges = [feeding(owner, tensor) for owner in owners.values() if owner is not self]
+        return [edge for edge in edges if edge is not None]
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """As for any layer: by `compute_output_shape`, or by tracing `call`."""
+        kwargs.pop(EDGES, None)
+        return super().compute_output_spec(*args, **kwargs)
 
     @as_default
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -161,6 +180,7 @@ class Borrower(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The arguments of `__init__`; of a layer that is borrowed from, the way to walk there."""
         config = super().get_config()
+        self._check_arguments()
         for key, value in self._ledger.given.items():
             if key not in config:
                 config[key] = keras.tree.map_structure(self._written, value)
@@ -183,10 +203,11 @@ class Borrower(keras.layers.Layer):
         later = {}
         if inspect.Parameter.VAR_KEYWORD not in kinds:
             later = {key: config.pop(key) for key in list(config) if key not in parameters}
-        several = kinds.get(inspect.Parameter.VAR_POSITIONAL)
+        several = kinds.get(_SEVERAL)
         if several in config:
-            before = [config.pop(name) for name in list(parameters) if name in config][:-1]
-            layer = cls(*before, *config.pop(several, ()), **config)
+            names = list(parameters)[1 : list(parameters).index(several)]
+            before = [config.pop(name, parameters[name].default) for name in names]
+            layer = cls(*before, *config.pop(several), **config)
         else:
             layer = super().from_config(config)
         for key, value in later.items():
@@ -197,18 +218,49 @@ class Borrower(keras.layers.Layer):
         """Saves what the layer owns, and what it borrows from outside the model that is saved."""
         kept: dict[str, Any] = {}
         super().save_own_variables(kept)
-        lent = [value for target in self._targets() for value in target.left_out(self)]
-        for index, value in enumerate([*lent, *kept.values()]):
+        for index, value in enumerate(self._own(list(kept.values()))):
             store[str(index)] = value
+        lent = [value for target in self._targets() for value in target.values_to_lend(self)]
+        for index, value in enumerate(lent):
+            store[f"{_LENT}{index}"] = value
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads what the layer owns; skips what it borrows, which the owner loads."""
-        own = len(self.weights)
-        values = [store[str(index)] for index in range(len(store.keys()))]
-        borrowed = len(self._ledger.references)
-        if own < len(values) <= own + borrowed:
-            values = values[len(values) - own :]
-        super().load_own_variables({str(index): value for index, value in enumerate(values)})
+        """Loads what the layer owns; what it borrows, the owner loads."""
+        names = list(store.keys())
+        lent = [store[name] for name in sorted(names, key=_number) if name.startswith(_LENT)]
+        own = [store[name] for name in sorted(names, key=_number) if not name.startswith(_LENT)]
+        for variable, value in zip(self._ledger.taken.values(), lent, strict=False):
+            variable.assign(value)
+        for index, variable in enumerate(own_variables(self)):
+            if id(variable) in self._ledger.taken:
+                own.insert(index, variable)
+        super().load_own_variables({str(index): value for index, value in enumerate(own)})
+
+    def _own(self, values: list[Any]) -> list[Any]:
+        """The values of the variables that the layer did not take in."""
+        mine = own_variables(self)
+        if len(values) != len(mine):  # a subclass saves in a way of its own
+            return values
+        taken = self._ledger.taken
+        return [v for v, variable in zip(values, mine, strict=True) if id(variable) not in taken]
+
+    def _check_arguments(self) -> None:
+        """Refuses to write down a whole layer of which a part was borrowed.
+
+        It would come back as a second layer beside the one in the model.
+        """
+        owners = [reference.layer for reference in self._ledger.references]
+        for name, value in self._ledger.given.items():
+            for layer in reach(value, keras.Layer):
+                if id(layer) in self._ledger.borrowed or holds(self, layer):
+                    continue
+                if any(owner is not None and holds(layer, owner) for owner in owners):
+                    raise TargetError(
+                        f"Layer '{self.name}' ({type(self).__name__}) was given layer "
+                        f"'{layer.name}' as `{name}` and borrows a part of it, so it cannot be "
+                        f"saved: hand over the part, or borrow by `self.borrow({name}, "
+                        "'address/of/the/weight')`."
+                    )
 
     def _targets(self) -> list[Target]:
         targets = [reference.target for reference in self._ledger.references]
@@ -223,6 +275,20 @@ class Borrower(keras.layers.Layer):
             twin.build_from_config(self.get_build_config())
             twin.set_weights(self.get_weights())
         return twin
+
+
+def _number(name: str) -> tuple[str, int]:
+    digits = name.removeprefix(_LENT)
+    return name[: len(name) - len(digits)], int(digits) if digits.isdigit() else 0
+
+
+def _without_edges(method: Any) -> Any:
+    @functools.wraps(method)
+    def compute_output_spec(self: Borrower, *args: Any, **kwargs: Any) -> Any:
+        kwargs.pop(EDGES, None)
+        return method(self, *args, **kwargs)
+
+    return compute_output_spec
 
 
 def _given(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

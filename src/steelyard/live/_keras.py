@@ -13,19 +13,25 @@ from typing import Any, NamedTuple
 
 import keras
 from keras.src.backend.common import global_state
-from keras.src.backend.common.variables import AutocastScope
 from keras.src.models.functional import Functional
 from keras.src.utils.naming import to_snake_case
 from keras.src.utils.python_utils import default
 
 
-def own_dtype() -> Any:
+@contextlib.contextmanager
+def own_dtype() -> Iterator[None]:
     """A scope in which a variable reads in its own dtype.
 
     Inside the `call` of a mixed-precision layer Keras casts each float variable that is read.
-    `Layer(autocast=False)` does not help the outermost layer, and there is no public scope.
+    `Layer(autocast=False)` does not help the outermost layer, and there is no public scope. The
+    class `AutocastScope`, given None, would also make `Variable.dtype` say float32 of all.
     """
-    return AutocastScope(None)
+    scope = global_state.get_global_attribute("autocast_scope")
+    global_state.set_global_attribute("autocast_scope", None)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute("autocast_scope", scope)
 
 
 def call_root() -> keras.Layer | None:
@@ -145,6 +151,24 @@ def consumers(operation: Any) -> Iterator[Any]:
     """The operations that take an output of this one."""
     for node in operation._outbound_nodes:
         yield node.operation
+
+
+def add_inputs(layer: keras.Layer, name: str, tensors: list[Any]) -> None:
+    """Makes the last symbolic call of a layer depend on more tensors, as an argument `name`.
+
+    A layer of its own in between would do this with public names, but it would also change the
+    depth, and with it the order, of the other layers of the model, by which files are keyed.
+    """
+    node = layer._inbound_nodes[-1]
+    given = node.arguments
+    node.arguments = type(given)(*given.args, **{**given.kwargs, name: tensors})
+    for tensor in tensors:
+        tensor._keras_history.operation._outbound_nodes.append(node)
+
+
+def dtype_of(variable: keras.Variable) -> str:
+    """The dtype in which a variable is stored; `Variable.dtype` says what it is cast to now."""
+    return keras.backend.standardize_dtype(variable._dtype)
 
 
 def _step(node: Any) -> Step:

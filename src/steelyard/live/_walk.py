@@ -75,6 +75,25 @@ def paths_to(root: keras.Layer, layer: keras.Layer) -> list[Path]:
     ]
 
 
+def still_held(root: keras.Layer, layer: keras.Layer) -> bool:
+    """Whether attributes, or the graph, of `root` and its layers lead to `layer`.
+
+    Keras goes on tracking a layer whose place in an attribute or a list another one took.
+    """
+    if layer is root:
+        return True
+    return any(
+        found is layer and parent is not None and _is_held(parent, layer)
+        for found, parent in _breadth_first(root)
+    )
+
+
+def _is_held(parent: keras.Layer, layer: keras.Layer) -> bool:
+    if _keras.is_graph_model(parent) and any(layer is child for child in parent.layers):
+        return True
+    return id(layer) in _ways(parent, keras.Layer)
+
+
 def _segments(parent: keras.Layer, child: keras.Layer) -> list[str]:
     named, others = _children(parent)
     return [segment for segment, held in [*named, *others] if held is child]
@@ -220,6 +239,11 @@ def _reach(value: Any, way: Path, kind: type, depth: int = 8) -> Iterator[tuple[
         for index, item in enumerate(value):
             segment = names[index] if names else str(index)
             yield from _reach(item, (*way, segment), kind, depth - 1)
+
+
+def reach(value: Any, kind: type) -> Iterator[Any]:
+    """The objects of `kind` that a value is, or holds in lists, tuples, sets and dictionaries."""
+    return (found for _, found in _reach(value, (), kind))
 
 
 def _escape(key: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from steelyard.errors import SteelyardError, TargetError
-from steelyard.live import attributes, holds, walk
+from steelyard.live import Place, attributes, reach, still_held, walk
 from steelyard.records import Borrowing
 from steelyard.refs._ref import WeightRef
 
@@ -31,10 +31,10 @@ def bind(model: keras.Layer) -> keras.Layer:
     """
     _check(model)
     moved = False
-    for holder, reference in _held_in(model):
-        moved |= reference.target.rebind(holder, model)
+    for place, reference in _held_in(model):
+        moved |= reference.target.rebind(place.layer, model)
         if not reference.is_bound:
-            raise reference.target.not_found(holder, model)
+            raise reference.target.not_found(place.layer, model)
     if moved:
         for name in ("train_function", "test_function", "predict_function"):
             # What was compiled reads the layer of before.
@@ -54,42 +54,33 @@ def references(model: keras.Layer) -> list[Borrowing]:
         owner is known, and, if not, why.
     """
     _check(model)
-    return [_record(model, holder, reference) for holder, reference in _held_in(model)]
+    return [_record(model, place, reference) for place, reference in _held_in(model)]
 
 
-def _record(model: keras.Layer, holder: keras.Layer, reference: WeightRef) -> Borrowing:
-    where = next(place for place in walk(model) if place.layer is holder)
-    reason = ""
+def _record(model: keras.Layer, place: Place, reference: WeightRef) -> Borrowing:
+    target, reason = reference.target, ""
     try:
-        if reference.target.resolve(holder, model) is None:
-            reason = str(reference.target.not_found(holder, model))
-        elif holds(model, reference.target.layer):
-            reference.target.remember(holder, model)
+        layer = target.resolve(place.layer, model)
+        if layer is None:
+            reason = str(target.not_found(place.layer, model))
+        elif still_held(model, layer):
+            target.remember(place.layer, model)
+        else:
+            reason = f"{target.described()} is no part of '{model.name}'"
     except SteelyardError as error:
         reason = str(error)
-    return Borrowing("/".join(where.path), reference.address, reference.is_bound, reason)
+    return Borrowing("/".join(place.path), reference.address, reference.is_bound, reason)
 
 
-def _held_in(model: keras.Layer) -> Iterator[tuple[keras.Layer, WeightRef]]:
+def _held_in(model: keras.Layer) -> Iterator[tuple[Place, WeightRef]]:
     """Each reference that an attribute of a layer holds, also in lists and dictionaries."""
     for place in walk(model):
-        seen: set[int] = set()
-        for value in attributes(place.layer).values():
-            for reference in _references_in(value):
-                if id(reference) not in seen:
-                    seen.add(id(reference))
-                    yield place.layer, reference
-
-
-def _references_in(value: Any, depth: int = 8) -> Iterator[WeightRef]:
-    if isinstance(value, WeightRef):
-        yield value
-    elif depth and isinstance(value, dict):
-        for item in value.values():
-            yield from _references_in(item, depth - 1)
-    elif depth and isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            yield from _references_in(item, depth - 1)
+        found = {
+            id(reference): reference
+            for value in attributes(place.layer).values()
+            for reference in reach(value, WeightRef)
+        }
+        yield from ((place, reference) for reference in found.values())
 
 
 def _check(model: Any) -> None:

@@ -63,6 +63,11 @@ class Owner(NamedTuple):
         layer = f"layer '{self.layer.name}' ({type(self.layer).__name__})"
         return f"weight '{self.name}' of {layer}, which"
 
+    def is_trainable(self) -> bool:
+        """Whether training could change the weight."""
+        frozen = self.layer is not None and not self.layer.trainable
+        return bool(self.variable.trainable) and not frozen
+
     def is_in(self, model: keras.Layer) -> bool:
         """Whether a model holds the weight."""
         if self.layer is not None:
@@ -112,7 +117,12 @@ def find_weight(layer: keras.Layer, weight: str) -> Owner:
             f"{len(ending)} weights of layer '{layer.name}' ({type(layer).__name__}) are named "
             f"'{weight}': {', '.join(names)}. Write one of these as `weight=`."
         )
-    if not here or not layer.built:
+    if not here and layer.built:
+        raise UnknownAddressError(
+            f"Layer '{layer.name}' ({type(layer).__name__}) has no weights at all, so it has no "
+            f"'{weight}' to borrow."
+        )
+    if not layer.built:
         raise UnbuiltOwnerError(
             f"Layer '{layer.name}' ({type(layer).__name__}) has no weight '{weight}' yet: it is "
             f"not built. Call it on some data, or call its `build`, before its weight is read."
@@ -271,13 +281,13 @@ def _chain(around: list[keras.Layer], layer: keras.Layer) -> Path | None:
     return None
 
 
-def follow(way: Way, holder: keras.Layer, root: keras.Layer | None) -> list[keras.Layer]:
+def follow(way: Way, holder: keras.Layer, roots: list[keras.Layer]) -> list[keras.Layer]:
     """The layers that a way leads to from `holder`; one if all is well, several if it is unclear.
 
-    Looked up in the graph in which the holder was called, then from `root` (the outermost layer
-    that runs now) and in the graph around it.
+    Looked up in the graph in which the holder was called, then from each of `roots` (the layers
+    that are running now, the outermost first) and in the graph around it.
     """
-    for start in [holder] if root is None or root is holder else [holder, root]:
+    for start in [holder, *(root for root in roots if root is not holder)]:
         found: dict[int, keras.Layer] = {}
         for here in paths_to(start, holder):
             beyond = way.up - len(here)
@@ -307,18 +317,19 @@ def _named_in_graph(start: keras.Layer, path: Path) -> list[keras.Layer]:
 
 
 def look_up(
-    address: Path, holder: keras.Layer | None, root: keras.Layer | None
+    address: Path, holder: keras.Layer | None, roots: list[keras.Layer]
 ) -> list[tuple[keras.Layer, Path]]:
-    """What an address means to `holder` inside `root`: layers, each with the segments left over.
+    """What an address means to `holder` inside `roots`: layers, each with the segments left over.
 
-    An address is read from the root first, then from each container on the way down to the holder,
-    then in the graphs around the root and around the holder.
+    It is read like a name in a program: in the holder first, then in each container around it,
+    outwards; then in the graph in which the holder, or a root, was called.
     """
-    for container in _containers(holder, root):
-        layer, left = descend(container, address)
-        if len(left) < len(address) or own_weight(layer, address[-1]):
-            return [(layer, left)]
-    for start in (root, holder):
+    for root in roots:
+        for container in _containers(holder, root):
+            layer, left = descend(container, address)
+            if len(left) < len(address) or own_weight(layer, address[-1]):
+                return [(layer, left)]
+    for start in [holder, *roots]:
         for around in in_graph(start) if start is not None else ():
             named = [op for op in around if op.name == address[0]]
             if named:
@@ -346,10 +357,10 @@ def addresses_around(holder: keras.Layer | None, root: keras.Layer | None) -> li
     return list(found)
 
 
-def _containers(holder: keras.Layer | None, root: keras.Layer | None) -> list[keras.Layer]:
-    if root is None:
-        return []
-    found = [root]
-    for path in paths_to(root, holder)[:1] if holder is not None else ():
-        found += [descend(root, path[:depth])[0] for depth in range(1, len(path))]
-    return found
+def _containers(holder: keras.Layer | None, root: keras.Layer) -> list[keras.Layer]:
+    """The layers from `holder` out to `root`, both included."""
+    if holder is None or holder is root:
+        return [root]
+    for path in paths_to(root, holder)[:1]:
+        return [descend(root, path[:depth])[0] for depth in range(len(path), -1, -1)]
+    return [root]

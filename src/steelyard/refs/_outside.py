@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from steelyard.errors import ForeignOwnerError
-from steelyard.live import stored, unmapped
+from steelyard.live import dtype_of, holds, stored, unmapped
 from steelyard.refs import _stack
 from steelyard.refs._find import Owner
 
@@ -26,17 +26,28 @@ def would_be_constant(variable: keras.Variable) -> bool:
     return keras.backend.backend() == "jax" and unmapped(variable)
 
 
-def check(reference: WeightRef, owner: Owner) -> None:
+def check(reference: WeightRef, owner: Owner, reader: keras.Layer | None) -> None:
     """Refuses to train or export a model that lacks the layer whose weight it reads.
 
+    Nothing is refused where nothing is lost: a weight that is frozen, a reference that lets no
+    gradient through, a model that is merely called while another one trains.
+
+    Args:
+        reference: what is being read.
+        owner: where that is.
+        reader: the outermost layer that is running, if any.
+
     Raises:
-        ForeignOwnerError: it is being trained or exported.
+        ForeignOwnerError: the model is being trained or exported.
     """
-    for doing, models in (("trained", _stack.trainers()), ("exported", _stack.exporters())):
-        if not models or any(owner.is_in(model) for model in models):
-            continue
-        if doing == "exported" or not reference.stops_gradient:
-            raise ForeignOwnerError(_refusal(doing, models[0], owner))
+    exporters = _stack.exporters()
+    if exporters and not any(owner.is_in(model) for model in exporters):
+        raise ForeignOwnerError(_refusal("exported", exporters[0], owner))
+    if reference.stops_gradient or not owner.is_trainable() or reader is None:
+        return
+    trainers = [model for model in _stack.trainers() if holds(model, reader)]
+    if trainers and not any(owner.is_in(model) for model in trainers):
+        raise ForeignOwnerError(_refusal("trained", trainers[0], owner))
 
 
 def _refusal(doing: str, model: keras.Layer, owner: Owner) -> str:
@@ -64,7 +75,7 @@ def read_live(owner: Owner, read: Callable[[], Any]) -> Any:
         return read()
 
     def now(variable: keras.Variable) -> Any:
-        spec = jax.ShapeDtypeStruct(tuple(variable.shape), variable.dtype)
+        spec = jax.ShapeDtypeStruct(tuple(variable.shape), dtype_of(variable))
         return jax.pure_callback(lambda: np.asarray(variable.value), spec)
 
     parts = {owner.name: owner.variable}

@@ -9,10 +9,10 @@ from typing import Any
 import keras
 
 from steelyard.errors import SteelyardError, TargetError
-from steelyard.live import call_root, in_shape_inference, own_dtype
+from steelyard.live import call_root, in_shape_inference, own_dtype, read
 from steelyard.refs import _outside, _target, _view
 from steelyard.refs._find import Owner
-from steelyard.refs._target import Target
+from steelyard.refs._target import Reference, Target
 
 
 def ref(
@@ -58,7 +58,7 @@ def ref(
 
 
 @keras.saving.register_keras_serializable(package="steelyard")
-class WeightRef:
+class WeightRef(Reference):
     """A weight of another layer, read anew each time; see `ref`, which makes it.
 
     A plain object: Keras, TensorFlow and torch see nothing to track in it, so that the layer that
@@ -86,9 +86,9 @@ class WeightRef:
         holder: keras.Layer | None = None,
     ) -> None:
         self._target = target
-        self._target.names.add(weight)
         self._weight = weight
         self._stored = stored
+        self._target.keys[self._key()] = None
         self._stop_gradient = stop_gradient
         self._view = view
         self._holder = None if holder is None else weakref.ref(holder)
@@ -116,6 +116,9 @@ class WeightRef:
             value = self._read(owner, root)
             if self._stop_gradient:
                 value = keras.ops.stop_gradient(value)
+            if root is None and keras.backend.backend() == "torch":
+                # What is read outside any layer is kept; torch's parameter changes in place.
+                value = keras.ops.copy(value)
             return _view.apply(self._view, value)
 
     def _owner(self, root: keras.Layer | None) -> Owner | None:
@@ -123,10 +126,12 @@ class WeightRef:
         if self._target.resolve(self._held_by(), root) is None:
             variable = self._target.variable
             return None if variable is None else Owner(None, variable.name, variable)
-        name = self._target.weight_name(self._weight)
-        owner = self._target.owner(name)
-        self._target.check_shape(name, owner)
+        owner = self._target.owner(self._key())
+        self._target.check_shape(self._key(), owner)
         return owner
+
+    def _key(self) -> str:
+        return self._target.key(self._weight, self._stored)
 
     def _read(self, owner: Owner, root: keras.Layer | None) -> Any:
         inferring = in_shape_inference()
@@ -135,19 +140,19 @@ class WeightRef:
             if root is not None and owner.is_in(root):
                 self._target.remember(self._held_by(), root)
             elif not inferring:
-                _outside.check(self, owner)
+                _outside.check(self, owner, root)
         if unlisted:
             return _outside.read_live(owner, lambda: self._value(owner))
         return self._value(owner)
 
     def _value(self, owner: Owner) -> Any:
         if self._stored:
-            return keras.ops.convert_to_tensor(owner.variable.value)
+            return read(owner.variable)
         return owner.value()
 
     def _stand_in(self, root: keras.Layer | None) -> Any:
         """While Keras works out shapes, zeros of the right shape do; anything else is an error."""
-        known = self._target.expected.get(self._target.weight_name(self._weight))
+        known = self._target.expected.get(self._key())
         if in_shape_inference() and known is not None:
             shape, dtype = known
             return _view.apply(self._view, keras.ops.zeros(shape, dtype))
@@ -167,19 +172,17 @@ class WeightRef:
 
     def _spec(self) -> tuple[tuple[int, ...], str]:
         owner = self._owner(call_root())
-        if owner is None:
-            known = self._target.expected.get(self._target.weight_name(self._weight))
-            if known is None:
-                raise self._target.not_found(self._held_by(), call_root())
-            return tuple(known[0]), known[1]
-        if self._stored:
-            return tuple(owner.variable.shape), owner.variable.dtype
-        return _target.spec_of(owner)
+        if owner is not None:
+            return _target.spec_of(owner, self._key())
+        known = self._target.expected.get(self._key())
+        if known is None:
+            raise self._target.not_found(self._held_by(), call_root())
+        return tuple(known[0]), known[1]
 
     @property
     def address(self) -> str:
         """Where the weight is: in the model that was last seen to hold it, or from its layer."""
-        return self._target.address_of(self._target.weight_name(self._weight))
+        return self._target.address_of(self._key())
 
     @property
     def layer(self) -> keras.Layer | None:
@@ -221,6 +224,14 @@ class WeightRef:
             (*self._view, step),
             self._held_by(),
         )
+
+    def _is_no_array(self, *_: Any, **__: Any) -> Any:
+        raise TargetError(
+            f"A reference is not an array: call it for its value, as in `kernel()`. This one is to "
+            f"'{self.address}'."
+        )
+
+    __array__ = __jax_array__ = __len__ = __float__ = _is_no_array
 
     # --- who holds it ---------------------------------------------------------------------------
 

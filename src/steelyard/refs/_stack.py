@@ -15,35 +15,52 @@ from types import FrameType
 import keras
 
 _WRITING = frozenset({"get_config", "save_own_variables", "__reduce__", "__reduce_ex__"})
-_CARRIERS = frozenset({"keras", "steelyard", "copy", "pickle"})
 _TRAINING = frozenset({"fit", "train_on_batch", "train_step"})
+_READING = frozenset({"predict", "predict_on_batch", "evaluate", "test_on_batch"})
 _EXPORTING = frozenset({"export", "export_saved_model", "add_endpoint", "track_and_add_endpoint"})
+_LOADING = frozenset({"load_model", "_load_model_from_fileobj"})
+_CALLING = frozenset({"__call__", "call", "build", "stateless_call", "quantized_call"})
 
 
 def writers() -> list[keras.Layer]:
     """The layers that are being saved, cloned or described around this call, outermost first.
 
-    The chain ends at the first function that is neither Keras's nor a layer's own writing method:
-    a callback that saves one model while another one trains does not mix the two. Only the
-    `clone_function` that a user hands to `clone_model` may stand in between.
+    Looked for up to the first function that runs a model instead: what a callback saves is not
+    part of what is training around it.
     """
     found: list[keras.Layer] = []
-    interrupted = False
     for frame in _frames():
-        package = frame.f_globals.get("__name__", "").partition(".")[0]
         name = frame.f_code.co_name
-        if package == "keras" and name == "clone_model":
-            interrupted = False
-        elif package not in _CARRIERS and name not in _WRITING:
-            interrupted = True
-        if not interrupted:
+        if name in _TRAINING | _READING | _CALLING:
+            break
+        if _package(frame) == "keras" or name in _WRITING:
             found += _layers_in(frame, 1)
     return _unique(reversed(found))
 
 
+def loading() -> bool:
+    """Whether a saved model is being loaded: its values will come from the file."""
+    return any(
+        frame.f_code.co_name in _LOADING
+        and frame.f_globals.get("__name__", "").startswith("keras.")
+        for frame in _frames()
+    )
+
+
+def callers() -> list[keras.Layer]:
+    """The layers whose `call` or `build` is running, outermost first."""
+    return _running(_CALLING)
+
+
 def trainers() -> list[keras.Layer]:
-    """The models whose `fit`, `train_on_batch` or `train_step` is running, outermost first."""
-    return _running(_TRAINING)
+    """The models that are being trained, outermost first; none while one of them only predicts."""
+    for frame in _frames():
+        name = frame.f_code.co_name
+        if name in _READING or name.startswith("on_"):  # of a callback
+            return []
+        if name in _TRAINING:
+            return _running(_TRAINING)
+    return []
 
 
 def exporters() -> list[keras.Layer]:
@@ -75,6 +92,10 @@ def _frames() -> Iterator[FrameType]:
     while frame is not None:
         yield frame
         frame = frame.f_back
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def _layers_in(frame: FrameType, most: int | None = None) -> list[keras.Layer]:

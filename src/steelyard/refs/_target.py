@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 import weakref
 from typing import Any
 
@@ -16,11 +17,32 @@ from steelyard.errors import (
     UnboundReferenceError,
     UnknownAddressError,
 )
-from steelyard.live import holds, own_dtype, paths_to, producer
+from steelyard.live import (
+    attributes,
+    dtype_of,
+    holds,
+    own_dtype,
+    paths_to,
+    producer,
+    reach,
+    read,
+    still_held,
+    walk,
+)
 from steelyard.refs import _find, _stack
 from steelyard.refs._find import Owner, Way
 
 _TAG = "steelyard_target"
+
+# Layers that a config of this process speaks of without a way to walk to them.
+_PROCESS = uuid.uuid4().hex
+_LENDERS: weakref.WeakValueDictionary[str, keras.Layer] = weakref.WeakValueDictionary()
+
+
+class Reference:
+    """Whatever holds a target; `WeightRef` is the one kind of it."""
+
+    _target: Target
 
 
 class Target:
@@ -29,15 +51,20 @@ class Target:
     It is neither a layer nor a container nor anything that TensorFlow or torch tracks, so that
     whoever holds it owns nothing of the layer.
 
+    A borrowed weight goes by a key: its name in the layer, with `|stored` behind it if the variable
+    itself is meant and not the effective value.
+
     Attributes:
         layer: the layer, once it is known.
         variable: a variable whose layer is still to be found.
         address: what the user wrote, where the target was given as text.
         way: how to walk to the layer from the one that holds the reference, as it was saved.
-        expected: shape and dtype, by name, of each weight that was borrowed when this was saved.
-        lent: whether this was saved without the layer, which was no part of the saved model.
+        expected: shape and dtype, by key, of each weight that was borrowed when this was saved.
+        lent: under which names, by key, a borrower took in the weights of a layer that was no part
+            of the saved model.
+        taken: by key, the variables that the holder of this target took in itself.
         rest: the name of the weight, where the target names more than a layer.
-        names: the weights that are borrowed from the layer.
+        keys: the weights that are borrowed from the layer.
         seen_in: the models that were found to hold the layer.
     """
 
@@ -48,18 +75,18 @@ class Target:
         address: str | None = None,
         way: Way | None = None,
         expected: dict[str, Any] | None = None,
-        lent: bool = False,
     ) -> None:
         self.layer = layer
         self.variable = variable
         self.address = address
         self.way = way
         self.expected = dict(expected or {})
-        self.names: set[str] = set()
-        self._checked: set[str] = set()
-        self.lent = lent
+        self.lent: dict[str, str] = {}
+        self.taken: dict[str, keras.Variable] = {}
         self.rest: tuple[str, ...] = ()
+        self.keys: dict[str, None] = {}
         self.seen_in: weakref.WeakSet[keras.Layer] = weakref.WeakSet()
+        self._checked: set[str] = set()
         self._memo: dict[int, Any] | None = None
 
     # --- made from what users hand over ---------------------------------------------------------
@@ -102,18 +129,23 @@ class Target:
                 self.layer = self._memo.get(id(self.layer), self.layer)
                 self._memo = None
             return self.layer
+        roots = [root] if root is not None else []
+        # Under `build_from_config`, or a stateless call, no `__call__` runs around the parts.
+        roots += [layer for layer in _stack.callers() if layer not in roots]
         if self.variable is not None:
-            self._adopt_variable(holder, root)
+            self._find_variable(holder, roots)
         elif self.way is not None and holder is not None:
-            self.layer = self._single(_find.follow(self.way, holder, root))
+            self.layer = self._single(_find.follow(self.way, holder, roots))
         elif self.address is not None:
-            self.layer = self._at_address(holder, root)
+            found = _find.look_up(tuple(self.address.split("/")), holder, roots)
+            self.rest = found[0][1] if found else ()
+            self.layer = self._single([layer for layer, _ in found])
         return self.layer
 
     def rebind(self, holder: keras.Layer, root: keras.Layer) -> bool:
         """Looks again, inside `root`, for a layer that was replaced; tells whether it changed."""
         before = self.layer
-        if before is not None and holds(root, before):
+        if before is not None and still_held(root, before):
             self.remember(holder, root)
             return False
         if before is not None and (self.way is not None or self.address is not None):
@@ -130,23 +162,15 @@ class Target:
         if holder is not None and self.layer is not None:
             self.way = _find.way_within(root, holder, self.layer) or self.way
 
-    def _adopt_variable(self, holder: keras.Layer | None, root: keras.Layer | None) -> None:
-        near = [root] if root is not None else []
-        for start in (root, holder):
+    def _find_variable(self, holder: keras.Layer | None, roots: list[keras.Layer]) -> None:
+        near = list(roots)
+        for start in [*roots, holder]:
             for around in _find.in_graph(start) if start is not None else ():
                 near += around
         owner = _find.owner_of(self.variable, near)
         if owner is not None:
             self.layer = owner.layer
             self.rest = (owner.name,)
-
-    def _at_address(
-        self, holder: keras.Layer | None, root: keras.Layer | None
-    ) -> keras.Layer | None:
-        found = _find.look_up(tuple(str(self.address).split("/")), holder, root)
-        if found:
-            self.rest = found[0][1]
-        return self._single([layer for layer, _ in found])
 
     def _single(self, found: list[keras.Layer]) -> keras.Layer | None:
         if len(found) > 1:
@@ -162,6 +186,18 @@ class Target:
         """The weight that is meant, where the target itself says more than the layer."""
         return "/".join(self.rest) or weight
 
+    def key(self, weight: str, stored: bool = False) -> str:
+        """The key of a weight that is borrowed."""
+        return self.weight_name(weight) + "|stored" * stored
+
+    def owner(self, key: str) -> Owner:
+        """The layer that itself holds a weight of the target."""
+        if key in self.taken:
+            return Owner(None, self.lent[key], self.taken[key])
+        assert self.layer is not None
+        name = self.lent.get(key) or key.partition("|")[0]
+        return _find.own_weight(self.layer, name) or _find.find_weight(self.layer, name)
+
     def check_shape(self, name: str, owner: Owner) -> None:
         """Refuses a weight of another shape than the one that was saved, the first time it is read.
 
@@ -171,25 +207,28 @@ class Target:
         if name in self._checked:
             return
         known = self.expected.get(name)
-        shape = spec_of(owner)[0]
+        shape = spec_of(owner, name)[0]
         if known is not None and tuple(known[0]) != shape:
             raise ShapeMismatchError(
-                f"Weight '{name}' of {self.described()} has shape {shape}, but it had shape "
-                f"{tuple(known[0])} when the reference to it was saved."
+                f"Weight '{name.partition('|')[0]}' of {self.described()} has shape {shape}, but "
+                f"it had shape {tuple(known[0])} when the reference to it was saved."
             )
         self._checked.add(name)
 
-    def address_of(self, weight: str) -> str:
+    def address_of(self, key: str) -> str:
         """The address of a weight: in a model that holds the layer, or else from the layer on."""
+        weight = key.partition("|")[0]
         if self.layer is None:
             if self.variable is not None:
                 return self.variable.path
             path = self.way.path if self.way else ()
             return self.address or "/".join((*path, weight))
         try:
-            owner = self.owner(weight)
+            owner = self.owner(key)
         except SteelyardError:
             return f"{self.layer.name}/{weight}"
+        if owner.layer is None:
+            return f"{self.layer.name}/{owner.name}"
         for root in self.seen_in:
             for path in paths_to(root, owner.layer):
                 return "/".join((*path, owner.name))
@@ -199,10 +238,10 @@ class Target:
     def not_found(self, holder: keras.Layer | None, root: keras.Layer | None) -> SteelyardError:
         """The error that says why the layer is not known, and what to do."""
         reader = "A reference" if holder is None else f"Layer '{holder.name}'"
-        if self.lent:
+        if self.way is None and self.address is None:
             return UnboundReferenceError(
-                f"{reader} was saved without the layer that it borrows from, which was no part of "
-                "the saved model. Save the model that holds both, or build the layer anew."
+                f"{reader} was made from a config that was written without the layer that it "
+                "borrows from. Save the model that holds both, or build the layer anew."
             )
         wanted = "/".join(self.way.path) if self.way else str(self.address)
         close = nearest(wanted, _find.addresses_around(holder, root))
@@ -234,31 +273,51 @@ class Target:
 
     def get_config(self, holder: keras.Layer | None) -> dict[str, Any]:
         """The target as plain text and numbers."""
-        config: dict[str, Any] = {_TAG: 1}
         roots = _stack.writers()
-        way = self._way(holder, roots)
-        if self._is_left_out(holder, roots):
-            config["lent"] = True
-        elif way is not None:
+        if self.variable is not None and roots:
+            self.resolve(holder, roots[0])
+        config: dict[str, Any] = {_TAG: 1, "expected": self._specs()}
+        if self.rest:
+            config["rest"] = list(self.rest)
+        adopter = self._adopter(holder, roots)
+        if adopter is not None:
+            config["lent"] = self.lent or {key: self._name_when_lent(key) for key in self.keys}
+        if adopter is not None and adopter is not holder:
+            way = _find.way_within(roots[0], holder, adopter)
+        else:
+            way = None if adopter is holder else self._way(holder, roots)
+        if way is not None:
             config |= {"up": way.up, "path": list(way.path)}
         elif self.address is not None:
             config["address"] = self.address
         elif self.layer is not None and holder is None and roots:
             path = next(iter(paths_to(roots[0], self.layer)), None)
             config["address"] = "/".join(path or (self.layer.name,))
-        config["expected"] = self._specs()
-        if self.rest and way is not None:
-            config["rest"] = list(self.rest)
+        elif self.layer is not None:
+            config["lender"] = f"{_PROCESS}:{id(self.layer)}"
+            _LENDERS[config["lender"]] = self.layer
         return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Target:
+        """Reads what `get_config` wrote."""
+        way = Way(config["up"], tuple(config["path"])) if "up" in config else None
+        target = cls(address=config.get("address"), way=way, expected=config.get("expected"))
+        target.lent = dict(config.get("lent", {}))
+        target.rest = tuple(config.get("rest", ()))
+        if not (target.lent and _stack.loading()):
+            target.layer = _LENDERS.get(config.get("lender", ""))
+            if target.layer is not None:
+                target.lent = {}
+        return target
 
     def _specs(self) -> dict[str, Any]:
         """Shape and dtype of each weight that is borrowed, as far as they are known."""
         specs = dict(self.expected)
-        for name in sorted(self.names) if self.layer is not None else ():
-            name = self.weight_name(name)
+        for key in self.keys if self.layer is not None else ():
             with contextlib.suppress(SteelyardError):
-                shape, dtype = spec_of(self.owner(name))
-                specs[name] = [list(shape), dtype]
+                shape, dtype = spec_of(self.owner(key), key)
+                specs[key] = [list(shape), dtype]
         return specs
 
     def _way(self, holder: keras.Layer | None, roots: list[keras.Layer]) -> Way | None:
@@ -270,70 +329,73 @@ class Target:
                 return way
         return _find.way_in_graph(holder, self.layer) or self.way
 
-    def _is_left_out(self, holder: keras.Layer | None, roots: list[keras.Layer]) -> bool:
-        """Whether the model that is being written holds the borrower, but not the layer."""
-        if self.layer is None or holder is None:
-            return self.lent
-        if self.layer is holder:
-            return True
-        around = [root for root in roots if root is not holder]
-        return bool(around) and not any(holds(root, self.layer) for root in around)
+    # --- saved without its owner ----------------------------------------------------------------
 
-    def left_out(self, holder: keras.Layer) -> list[Any]:
-        """The values that must be saved with the borrower, because their owner is not saved."""
-        if self.layer is holder or not self._is_left_out(holder, _stack.writers()):
+    def _adopter(self, holder: keras.Layer | None, roots: list[keras.Layer]) -> keras.Layer | None:
+        """The borrower that must save the weights, because the model that is saved lacks the owner.
+
+        The first one of those that borrow the same weights, so that they stay tied to each other.
+        """
+        if self.layer is None or holder is None:
+            return None
+        models = [root for root in roots if isinstance(root, keras.Model) and root is not holder]
+        if self.layer is not holder and any(holds(root, self.layer) for root in models):
+            return None
+        if not models:
+            return holder if self.layer is holder else None
+        for place in walk(models[0]):
+            for held in attributes(place.layer).values():
+                for reference in reach(held, Reference):
+                    other = reference._target
+                    if other.resolve(place.layer, None) is self.layer and set(self.keys) <= set(
+                        other.keys
+                    ):
+                        return place.layer
+        return holder
+
+    def covers(self, other: Target) -> bool:
+        """Whether this one borrows all that another target borrows."""
+        return self.layer is other.layer and set(other.keys) <= set(self.keys)
+
+    def _name_when_lent(self, key: str) -> str:
+        assert self.layer is not None
+        return f"{self.layer.name}_{key}".replace("/", "_").replace("|", "_")
+
+    def values_to_lend(self, holder: keras.Layer) -> list[Any]:
+        """The values that must be saved with `holder`, because their owner is not saved."""
+        if self._adopter(holder, _stack.writers()) is not holder:
             return []
         with own_dtype():
-            return [self.owner(name).value() for name in self._specs()]
+            return [_value(self.owner(key), key) for key in self.keys]
 
-    def lend_from(self, layer: keras.Layer) -> None:
-        """Makes `layer` the owner: it took in what had been saved without its owner."""
-        self.layer = layer
+    def take_in(self, holder: keras.Layer, variables: dict[str, keras.Variable]) -> None:
+        """Makes `holder` the owner of what was saved without its owner."""
+        self.layer, self.taken = holder, variables
         self.rest = ()
 
-    @staticmethod
-    def name_when_lent(name: str) -> str:
-        """The name under which a borrower takes in a weight of a deeper layer."""
-        return name.replace("/", "_")
-
-    def owner(self, name: str) -> Owner:
-        """The layer that itself holds a weight of the target, by the name it has in the target."""
-        assert self.layer is not None
-        name = self.name_when_lent(name) if self.lent else name
-        return _find.own_weight(self.layer, name) or _find.find_weight(self.layer, name)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Target:
-        """Reads what `get_config` wrote."""
-        way = Way(config["up"], tuple(config["path"])) if "up" in config else None
-        target = cls(
-            address=config.get("address"),
-            way=way,
-            expected=config.get("expected"),
-            lent=config.get("lent", False),
-        )
-        target.rest = tuple(config.get("rest", ()))
-        return target
-
     def __deepcopy__(self, memo: dict[int, Any]) -> Target:
-        copy = Target(self.layer, self.variable, self.address, self.way, self.expected, self.lent)
+        copy = Target(self.layer, self.variable, self.address, self.way, self.expected)
         # The layer may be copied after this, in the same `deepcopy`: look again when it is read.
         copy._memo = memo
-        copy.rest, copy.names = self.rest, set(self.names)
+        copy.rest, copy.keys, copy.lent = self.rest, dict(self.keys), dict(self.lent)
         return copy
 
     def __repr__(self) -> str:
         return f"<Target {self.described()}>"
 
 
-def spec_of(owner: Owner) -> tuple[tuple[int, ...], str]:
-    """Shape and dtype of the effective value of a weight."""
-    variable = owner.variable
-    if keras.backend.is_float_dtype(variable.dtype):
-        return tuple(variable.shape), variable.dtype
+def spec_of(owner: Owner, key: str = "") -> tuple[tuple[int, ...], str]:
+    """Shape and dtype of the value of a weight."""
+    dtype = dtype_of(owner.variable)
+    if key.endswith("|stored") or keras.backend.is_float_dtype(dtype):
+        return tuple(owner.variable.shape), dtype
     with own_dtype():
         value = owner.value()
     return tuple(value.shape), keras.backend.standardize_dtype(value.dtype)
+
+
+def _value(owner: Owner, key: str) -> Any:
+    return read(owner.variable) if key.endswith("|stored") else owner.value()
 
 
 def is_target_config(value: Any) -> bool:

@@ -15,7 +15,17 @@ TRANSPOSE = "T"
 def index(item: Any) -> tuple[Any, ...]:
     """An index as a step: integers, slices, None, Ellipsis and lists of integers."""
     items = item if isinstance(item, tuple) else (item,)
-    return tuple(_clean(part) for part in items)
+    step = tuple(_clean(part) for part in items)
+    if (
+        any(isinstance(part, list) for part in step)
+        and sum(isinstance(part, (list, int)) for part in step) > 1
+    ):
+        raise TargetError(
+            f"A list stands alone among slices in the index of a reference, since NumPy and the "
+            f"backends differ on what several mean. Received: [{_written(step)}]. Index twice "
+            "instead, as in `ref[:, [0, 2]][0]`."
+        )
+    return step
 
 
 def _clean(part: Any) -> Any:
@@ -24,8 +34,10 @@ def _clean(part: Any) -> Any:
     if isinstance(part, slice):
         ends = (part.start, part.stop, part.step)
         return slice(*(None if end is None else int(end) for end in ends))
-    if isinstance(part, (list, np.ndarray)) and np.asarray(part).dtype.kind in "iu":
-        return [int(i) for i in np.asarray(part).ravel()]
+    if isinstance(part, (list, np.ndarray)):
+        where = np.asarray(part)
+        if where.ndim == 1 and where.dtype.kind in "iu":
+            return [int(i) for i in where]
     if isinstance(part, (int, np.integer)) and not isinstance(part, bool):
         return int(part)
     raise TargetError(
@@ -35,7 +47,12 @@ def _clean(part: Any) -> Any:
 
 
 def apply(view: tuple[Any, ...], value: Any) -> Any:
-    """The value, seen through each step in turn."""
+    """The value, seen through each step in turn.
+
+    Raises:
+        TargetError: an index does not fit (JAX would clamp it without a word).
+    """
+    shape(view, tuple(value.shape))
     for step in view:
         if step == TRANSPOSE:
             value = keras.ops.transpose(value)
@@ -50,7 +67,8 @@ def _take(value: Any, step: tuple[Any, ...]) -> Any:
     axis = 0
     for part in step:
         if isinstance(part, list):
-            value = keras.ops.take(value, part, axis=axis)
+            where = [index % value.shape[axis] for index in part]
+            value = keras.ops.take(value, where, axis=axis)
         elif isinstance(part, slice) and (part.step or 1) < 0:
             where = list(range(value.shape[axis])[part])
             value = keras.ops.take(value, where, axis=axis)
