@@ -133,10 +133,14 @@ def watching(inside):
 
 
 def test_c55_export_refuses_to_freeze_a_weight(tmp_path):
-    owner, model = watching(inside=False)
+    _, model = watching(inside=False)
     # Keras makes a RuntimeError, with the same text, of any error while it exports for torch.
     with pytest.raises((sy.SteelyardError, RuntimeError), match=r"'owner'.* no part of it"):
         exported(model, tmp_path)
+
+
+def test_c55_export_of_a_weight_that_the_model_holds(tmp_path):
+    owner, model = watching(inside=False)
     model.owner = owner
     artifact = exported(model, tmp_path)
     wanted = np.sum(np.square(array(owner.kernel)))
