@@ -69,6 +69,7 @@ class Borrower(keras.layers.Layer):
         layer = super().__new__(cls, *args, **kwargs)
         # Past the trackers of Keras, TensorFlow and torch, none of which is set up yet.
         object.__setattr__(layer, "_ledger", Ledger(_given(cls, args, kwargs)))
+        object.__setattr__(layer, "build", _once(layer, layer.build))
         return layer
 
     def borrow(
@@ -84,6 +85,10 @@ class Borrower(keras.layers.Layer):
         if isinstance(target, WeightRef):
             reference = target.for_holder(self)
             self._ledger.borrowed[id(target)] = (target, reference)
+            # A layer that was handed over may have been made into a reference on the way here.
+            given = reference.target.given
+            if not isinstance(given, str):
+                self._ledger.borrowed.setdefault(id(given), (given, reference.target))
         else:
             # One target for all weights that are borrowed from one layer.
             shared = known if isinstance(known, Target) else Target.of(target)
@@ -280,6 +285,20 @@ class Borrower(keras.layers.Layer):
 def _number(name: str) -> tuple[str, int]:
     digits = name.removeprefix(_LENT)
     return name[: len(name) - len(digits)], int(digits) if digits.isdigit() else 0
+
+
+def _once(layer: Borrower, build: Any) -> Any:
+    """`build`, but not again for a layer that merely does not know its owner yet.
+
+    Wrappers build what says that it is not built.
+    """
+
+    @functools.wraps(build)
+    def build_once(*args: Any, **kwargs: Any) -> None:
+        if not (layer._ledger.built and layer.is_complete()):
+            build(*args, **kwargs)
+
+    return build_once
 
 
 def _without_edges(method: Any) -> Any:

@@ -85,15 +85,15 @@ class TiedDense(Borrower):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """(batch, ..., units)."""
-        return (*input_shape[:-1], self._width())
+        return (*input_shape[:-1], self._width(input_shape))
 
-    def _width(self) -> int | None:
+    def _width(self, input_shape: Any = None) -> int | None:
         """The size of the output, or None as long as nobody can know."""
         try:
             shape = self.kernel.shape
         except SteelyardError:
             return self.units
-        self._check(shape, None)
+        self._check(shape, input_shape)
         return shape[0] if self.transpose else shape[1]
 
     def _check(self, shape: tuple[int, ...], input_shape: Any) -> None:

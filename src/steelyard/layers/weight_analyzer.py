@@ -55,7 +55,11 @@ class WeightAnalyzer(Borrower):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.metric_names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+        self.metric_names = (metrics,) if isinstance(metrics, str) else tuple(metrics or ())
+        if not self.metric_names:
+            raise UnknownMetricError(
+                f"WeightAnalyzer was given no metric. There are: {', '.join(catalog.__all__)}."
+            )
         self._functions = {name: _metric(name) for name in self.metric_names}
         self.weight = self.borrow(of, weight)
         self.supports_masking = True

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 
-from steelyard.errors import SteelyardError, TargetError
+from steelyard.errors import SteelyardError, TargetError, UnbuiltOwnerError
 from steelyard.live import Place, attributes, reach, still_held, walk
 from steelyard.records import Borrowing
 from steelyard.refs._ref import WeightRef
@@ -35,12 +36,22 @@ def bind(model: keras.Layer) -> keras.Layer:
         moved |= reference.target.rebind(place.layer, model)
         if not reference.is_bound:
             raise reference.target.not_found(place.layer, model)
+        with contextlib.suppress(UnbuiltOwnerError):
+            reference.check()
+        _finish(place.layer)
     if moved:
         for name in ("train_function", "test_function", "predict_function"):
             # What was compiled reads the layer of before.
             if hasattr(model, name):
                 setattr(model, name, None)
     return model
+
+
+def _finish(holder: keras.Layer) -> None:
+    """Builds a layer that was told its input shape, but had to wait for its owner."""
+    config = holder.get_build_config()
+    if config and not holder.built:
+        holder.build_from_config(config)
 
 
 def references(model: keras.Layer) -> list[Borrowing]:

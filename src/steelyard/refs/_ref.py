@@ -10,7 +10,7 @@ import keras
 
 from steelyard.errors import SteelyardError, TargetError
 from steelyard.live import call_root, in_shape_inference, own_dtype, read
-from steelyard.refs import _outside, _target, _view
+from steelyard.refs import _outside, _stack, _target, _view
 from steelyard.refs._find import Owner
 from steelyard.refs._target import Reference, Target
 
@@ -47,7 +47,8 @@ def ref(
         (3,)
     """
     if isinstance(target, WeightRef):
-        return target
+        # `clone_model` hands a clone the very objects of the original's config.
+        return WeightRef.from_config(target.get_config()) if _stack.cloning() else target
     if isinstance(target, dict) and target.get("class_name") == "WeightRef":
         return WeightRef.from_config(target["config"])
     if not isinstance(weight, str) or not weight.strip("/"):
@@ -129,6 +130,10 @@ class WeightRef(Reference):
         owner = self._target.owner(self._key())
         self._target.check_shape(self._key(), owner)
         return owner
+
+    def check(self) -> None:
+        """Raises what reading would raise about the weight, without reading it."""
+        self._spec()
 
     def _key(self) -> str:
         return self._target.key(self._weight, self._stored)

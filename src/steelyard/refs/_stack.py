@@ -40,11 +40,16 @@ def writers() -> list[keras.Layer]:
 
 def loading() -> bool:
     """Whether a saved model is being loaded: its values will come from the file."""
-    return any(
-        frame.f_code.co_name in _LOADING
-        and frame.f_globals.get("__name__", "").startswith("keras.")
-        for frame in _frames()
-    )
+    return _keras_runs(_LOADING)
+
+
+def cloning() -> bool:
+    """Whether a model is being cloned: its layers are made anew from their configs."""
+    return _keras_runs(frozenset({"clone_model"}))
+
+
+def _keras_runs(names: frozenset[str]) -> bool:
+    return any(frame.f_code.co_name in names and _package(frame) == "keras" for frame in _frames())
 
 
 def callers() -> list[keras.Layer]:

@@ -63,6 +63,7 @@ class Target:
         lent: under which names, by key, a borrower took in the weights of a layer that was no part
             of the saved model.
         taken: by key, the variables that the holder of this target took in itself.
+        given: what the user handed over.
         rest: the name of the weight, where the target names more than a layer.
         keys: the weights that are borrowed from the layer.
         seen_in: the models that were found to hold the layer.
@@ -83,6 +84,7 @@ class Target:
         self.expected = dict(expected or {})
         self.lent: dict[str, str] = {}
         self.taken: dict[str, keras.Variable] = {}
+        self.given: Any = None
         self.rest: tuple[str, ...] = ()
         self.keys: dict[str, None] = {}
         self.seen_in: weakref.WeakSet[keras.Layer] = weakref.WeakSet()
@@ -96,6 +98,12 @@ class Target:
         """Reads what a user hands over as "the other layer"."""
         if isinstance(target, Target):
             return target
+        made = cls._made_of(target)
+        made.given = target
+        return made
+
+    @classmethod
+    def _made_of(cls, target: Any) -> Target:
         if isinstance(target, keras.Layer):
             return cls(layer=target)
         if isinstance(target, keras.KerasTensor):
@@ -377,6 +385,7 @@ class Target:
         copy = Target(self.layer, self.variable, self.address, self.way, self.expected)
         # The layer may be copied after this, in the same `deepcopy`: look again when it is read.
         copy._memo = memo
+        copy.given = self.given
         copy.rest, copy.keys, copy.lent = self.rest, dict(self.keys), dict(self.lent)
         return copy
 
