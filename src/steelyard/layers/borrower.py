@@ -124,20 +124,17 @@ class Borrower(keras.layers.Layer):
         self._ledger.running += 1
         try:
             symbolic = [x for x in keras.tree.flatten((args, kwargs)) if _is_symbolic(x)]
+            # Owners are looked for here, where the inputs of the call show what it depends on.
+            owners = {id(o): o for r in self._ledger.references if symbolic and (o := r.layer)}
             if edges is None and symbolic:
-                edges = self._missing_edges(symbolic[0])
+                found = [feeding(o, symbolic[0]) for o in owners.values() if o is not self]
+                edges = [edge for edge in found if edge is not None]
             outputs = super().__call__(*args, **kwargs)
             if edges and symbolic and all(map(_is_symbolic, edges)):
                 add_inputs(self, EDGES, edges)
             return outputs
         finally:
             self._ledger.running -= 1
-
-    def _missing_edges(self, tensor: Any) -> list[Any]:
-        """What the call must depend on too, so that the owners are part of the model."""
-        owners = {id(owner): owner for r in self._ledger.references if (owner := r.layer)}
-        edges = [feeding(owner, tensor) for owner in owners.values() if owner is not self]
-        return [edge for edge in edges if edge is not None]
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """As for any layer: by `compute_output_shape`, or by tracing `call`."""

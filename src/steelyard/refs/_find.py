@@ -34,10 +34,16 @@ Path = tuple[str, ...]
 
 
 class Way(NamedTuple):
-    """`up` containers up from the holder, then down along `path`."""
+    """`up` containers up from the holder, then down along `path`.
+
+    In a functional graph the first segment of the path is also known by where it stands: `hops`
+    are the inputs to follow backwards from the holder's call, `kind` is the class found there.
+    """
 
     up: int
     path: Path
+    hops: tuple[int, ...] = ()
+    kind: str = ""
 
 
 class Owner(NamedTuple):
@@ -251,6 +257,40 @@ def way_within(root: keras.Layer, holder: keras.Layer, layer: keras.Layer) -> Wa
     return _between(here[0], there[0])
 
 
+def with_hops(way: Way, holder: keras.Layer, layer: keras.Layer) -> Way:
+    """The way, with the place in the graph of what it leads to, if the holder depends on that."""
+    for call in calls(holder) if way.up == 1 else ():
+        queue: deque[tuple[tuple[int, ...], Any]] = deque([((), call)])
+        seen: set[int] = set()
+        while queue:
+            hops, step = queue.popleft()
+            for index, tensor in enumerate(step.inputs):
+                before = producer(tensor)
+                if before is None or id(tensor) in seen:
+                    continue
+                seen.add(id(tensor))
+                op = before.operation
+                if isinstance(op, keras.Layer) and holds(op, layer):
+                    return way._replace(hops=(*hops, index), kind=type(op).__name__)
+                queue.append(((*hops, index), before))
+    return way
+
+
+def _by_hops(way: Way, holder: keras.Layer) -> list[keras.Layer]:
+    """The layers that stand where the hops lead, if they are of the right class."""
+    found = {}
+    for inputs in [_stack.symbolic_inputs(holder), *(call.inputs for call in calls(holder))]:
+        operation = None
+        for hop in way.hops:
+            step = producer(inputs[hop]) if hop < len(inputs) else None
+            operation, inputs = (step.operation, step.inputs) if step else (None, [])
+        if isinstance(operation, keras.Layer) and type(operation).__name__ == way.kind:
+            layer, left = descend(operation, way.path[1:])
+            if not left:
+                found[id(layer)] = layer
+    return list(found.values())
+
+
 def way_in_graph(holder: keras.Layer, layer: keras.Layer) -> Way | None:
     """How to walk from `holder` to `layer` in a functional graph that knows both."""
     for start in (holder, layer):
@@ -297,7 +337,10 @@ def follow(way: Way, holder: keras.Layer, roots: list[keras.Layer]) -> list[kera
                 if not left:
                     found[id(layer)] = layer
             elif beyond == 1 and way.path:
-                found |= {id(layer): layer for layer in _named_in_graph(start, way.path)}
+                there = _by_hops(way, holder) if start is holder else []
+                # By name and by place: if these differ, layers were renamed, and both are shown.
+                there += _named_in_graph(start, way.path)
+                found |= {id(layer): layer for layer in there}
         if found:
             return list(found.values())
     return []

@@ -26,6 +26,14 @@ def would_be_constant(variable: keras.Variable) -> bool:
     return keras.backend.backend() == "jax" and unmapped(variable)
 
 
+def bring_up_to_date() -> None:
+    """While `fit` runs on JAX, the values are with the trainer, and the variables have none."""
+    if keras.backend.backend() == "jax":
+        for model in _stack.fitting():
+            if isinstance(model, keras.Model):
+                model.jax_state_sync()
+
+
 def check(reference: WeightRef, owner: Owner, reader: keras.Layer | None) -> None:
     """Refuses to train or export a model that lacks the layer whose weight it reads.
 

@@ -139,6 +139,8 @@ class WeightRef(Reference):
         return self._target.key(self._weight, self._stored)
 
     def _read(self, owner: Owner, root: keras.Layer | None) -> Any:
+        if root is None:
+            _outside.bring_up_to_date()
         inferring = in_shape_inference()
         unlisted = not inferring and _outside.would_be_constant(owner.variable)
         if unlisted or (root is not None and root not in self._target.seen_in):

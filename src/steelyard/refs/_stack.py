@@ -68,6 +68,11 @@ def trainers() -> list[keras.Layer]:
     return []
 
 
+def fitting() -> list[keras.Layer]:
+    """The models whose training is running, also around a callback."""
+    return _running(_TRAINING)
+
+
 def exporters() -> list[keras.Layer]:
     """The models that are being exported, outermost first."""
     return _running(_EXPORTING)
@@ -79,7 +84,11 @@ def symbolic_inputs(layer: keras.Layer) -> list[keras.KerasTensor]:
     for frame in _frames():
         if frame.f_code.co_name == "__call__" and layer in _layers_in(frame, 1):
             held = frame.f_locals
-            given = [held.get("original_args", held.get("args")), held.get("original_kwargs")]
+            given = [
+                held.get("original_args", held.get("args")),
+                held.get("original_kwargs", held.get("kwargs")),
+                held.get("edges"),
+            ]
             found += [x for x in keras.tree.flatten(given) if isinstance(x, keras.KerasTensor)]
     return found
 

@@ -288,7 +288,7 @@ class Target:
         if self.rest:
             config["rest"] = list(self.rest)
         adopter = self._adopter(holder, roots)
-        if adopter is not None:
+        if adopter is not None or self.lent:
             config["lent"] = self.lent or {key: self._name_when_lent(key) for key in self.keys}
         if adopter is not None and adopter is not holder:
             way = _find.way_within(roots[0], holder, adopter)
@@ -296,6 +296,7 @@ class Target:
             way = None if adopter is holder else self._way(holder, roots)
         if way is not None:
             config |= {"up": way.up, "path": list(way.path)}
+            config |= {"hops": list(way.hops), "kind": way.kind} if way.hops else {}
         elif self.address is not None:
             config["address"] = self.address
         elif self.layer is not None and holder is None and roots:
@@ -309,7 +310,10 @@ class Target:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Target:
         """Reads what `get_config` wrote."""
-        way = Way(config["up"], tuple(config["path"])) if "up" in config else None
+        way = None
+        if "up" in config:
+            hops, kind = tuple(config.get("hops", ())), config.get("kind", "")
+            way = Way(config["up"], tuple(config["path"]), hops, kind)
         target = cls(address=config.get("address"), way=way, expected=config.get("expected"))
         target.lent = dict(config.get("lent", {}))
         target.rest = tuple(config.get("rest", ()))
@@ -334,8 +338,9 @@ class Target:
         for root in [*roots, *self.seen_in]:
             way = _find.way_within(root, holder, self.layer)
             if way is not None:
-                return way
-        return _find.way_in_graph(holder, self.layer) or self.way
+                return _find.with_hops(way, holder, self.layer)
+        way = _find.way_in_graph(holder, self.layer)
+        return self.way if way is None else _find.with_hops(way, holder, self.layer)
 
     # --- saved without its owner ----------------------------------------------------------------
 
