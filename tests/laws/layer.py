@@ -160,6 +160,13 @@ def check_gradient(case: Case, model: keras.Model) -> None:
         np.testing.assert_allclose(before - now, slope, rtol=1e-3, atol=1e-4)
 
 
+def give(model: keras.Model, layer: keras.Layer) -> None:
+    """Makes a model hold a layer that is not in its graph."""
+    setattr(model, layer.name, layer)
+    if layer not in model._flatten_layers():
+        pytest.skip("this Keras tracks no layer that a functional model is given later")
+
+
 # --- Exported -------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from tests.laws.layer import give
 from tests.laws.users import Autoencoder, Head, Norm, Part, Stack, TiedDecoder, WithConfig
 
 import steelyard as sy
@@ -271,7 +272,7 @@ def test_c34_the_source_is_held_by_the_model():
     source = keras.layers.Dense(3, use_bias=False, name="source")
     source.build((None, 4))
     model = keras.Model(inputs, parts(source, inputs))
-    model.source = source
+    give(model, source)
     was = array(source.kernel)
     fit(model)
     assert np.abs(array(source.kernel) - was).max() > 1e-4

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from tests.laws.layer import BACKEND, exported
+from tests.laws.layer import BACKEND, exported, give
 from tests.laws.users import Norm, TiedDecoder, Watched
 
 import steelyard as sy
@@ -141,7 +141,7 @@ def test_c55_export_refuses_to_freeze_a_weight(tmp_path):
 
 def test_c55_export_of_a_weight_that_the_model_holds(tmp_path):
     owner, model = watching(inside=False)
-    model.owner = owner
+    give(model, owner)
     artifact = exported(model, tmp_path)
     wanted = np.sum(np.square(array(owner.kernel)))
     np.testing.assert_allclose(artifact(X[:1]), [[wanted]], **CLOSE)
