@@ -53,8 +53,6 @@ def listing() -> None:
     """`sy.weights` on models of 1,250, 2,500 and 5,000 weights, and on ResNet50."""
     import keras
 
-    import steelyard as sy
-
     def model(weights: int) -> keras.Model:
         # In blocks: Keras's own recursion ends at about a thousand layers in a row.
         blocks = [
@@ -64,14 +62,16 @@ def listing() -> None:
         return keras.Sequential([keras.Input((2,)), *blocks])
 
     for size in (1250, 2500, 5000):
-        report_time(f"sy.weights, {size} weights", lambda m=model(size): sy.weights(m))
+        report_time(f"sy.weights, {size} weights", model(size))
     resnet = keras.applications.ResNet50(weights=None)
-    report_time("sy.weights, ResNet50 (320 weights)", lambda: sy.weights(resnet))
+    report_time("sy.weights, ResNet50 (320 weights)", resnet)
 
 
-def report_time(what: str, run: Callable[[], object]) -> None:
-    run()
-    print(f"  {what:<52} {1e3 * min(timed(run) for _ in range(5)):8.1f} ms")
+def report_time(what: str, model: object) -> None:
+    import steelyard as sy
+
+    times = [timed(lambda: sy.weights(model)) for _ in range(8)][1:]
+    print(f"  {what:<52} {1e3 * statistics.median(times):8.1f} ms")
 
 
 # --- training -----------------------------------------------------------------------------------
