@@ -205,9 +205,7 @@ def show(
     what: str, rounds: list[dict[str, float]], name: str, peer: str, goal: float | None = None
 ) -> None:
     ratios = [times[name] / times[peer] for times in rounds]
-    low, middle, high = (
-        statistics.quantiles(ratios, n=4) if len(ratios) > 2 else [min(ratios)] * 3
-    )
+    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 2 else [min(ratios)] * 3
     note = "" if goal is None else f"   goal at most {goal}"
     print(f"    {what:<50} {middle:6.3f}  (quartiles {low:.3f} to {high:.3f}){note}")
 
