@@ -15,7 +15,7 @@ import numpy as np
 from steelyard.errors import ForeignOwnerError
 from steelyard.live import dtype_of, holds, stored, unmapped
 from steelyard.refs import _stack
-from steelyard.refs._find import Owner
+from steelyard.refs._owner import Owner
 
 if TYPE_CHECKING:
     from steelyard.refs._ref import WeightRef

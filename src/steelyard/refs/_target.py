@@ -1,4 +1,8 @@
-"""What a reference points at: a layer that is known, or a way to one that is still to be found."""
+"""What a reference points at: a layer that is known, or a way to one that is still to be found.
+
+Longer than other files, because a target is found, written down and read back by one set of rules,
+which are seen to agree only side by side.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,8 @@ from steelyard.live import (
     walk,
 )
 from steelyard.refs import _find, _stack
-from steelyard.refs._find import Owner, Way
+from steelyard.refs._find import Way
+from steelyard.refs._owner import Owner, find_weight, own_weight, owner_of
 
 _TAG = "steelyard_target"
 
@@ -175,7 +180,7 @@ class Target:
         for start in [*roots, holder]:
             for around in _find.in_graph(start) if start is not None else ():
                 near += around
-        owner = _find.owner_of(self.variable, near)
+        owner = owner_of(self.variable, near)
         if owner is not None:
             self.layer = owner.layer
             self.rest = (owner.name,)
@@ -204,7 +209,7 @@ class Target:
             return Owner(None, self.lent[key], self.taken[key])
         assert self.layer is not None
         name = self.lent.get(key) or key.partition("|")[0]
-        return _find.own_weight(self.layer, name) or _find.find_weight(self.layer, name)
+        return own_weight(self.layer, name) or find_weight(self.layer, name)
 
     def check_shape(self, name: str, owner: Owner) -> None:
         """Refuses a weight of another shape than the one that was saved, the first time it is read.
