@@ -123,7 +123,7 @@ class Borrower(keras.layers.Layer):
         edges = kwargs.pop(EDGES, None)
         self._ledger.running += 1
         try:
-            symbolic = [x for x in keras.tree.flatten((args, kwargs)) if _is_symbolic(x)]
+            symbolic = _symbolic_among([*args, *kwargs.values()])
             # Owners are looked for here, where the inputs of the call show what it depends on.
             owners = {id(o): o for r in self._ledger.references if symbolic and (o := r.layer)}
             if edges is None and symbolic:
@@ -337,6 +337,12 @@ def _read(value: Any) -> Any:
     if isinstance(value, list):
         return [_read(item) for item in value]
     return value
+
+
+def _symbolic_among(values: list[Any]) -> list[Any]:
+    if any(isinstance(value, (list, tuple, dict)) for value in values):
+        values = keras.tree.flatten(values)
+    return [value for value in values if _is_symbolic(value)]
 
 
 def _is_symbolic(value: Any) -> bool:

@@ -68,7 +68,7 @@ class WeightAnalyzer(Borrower):
         """The metrics, of shape (batch, metrics), whatever the inputs are."""
         value = keras.ops.cast(self.weight(), "float32")
         numbers = [function(value, keras.ops) for function in self._functions.values()]
-        row = keras.ops.stack([keras.ops.cast(number, "float32") for number in numbers])
+        row = keras.ops.stack(numbers)
         batch = keras.ops.shape(keras.tree.flatten(inputs)[0])[0]
         return keras.ops.broadcast_to(row[None, :], (batch, len(numbers)))
 

@@ -96,8 +96,11 @@ def _with_lora(layer: keras.Layer, weight: str, value: Any) -> Any:
 def _declared(layer: keras.Layer, name: str) -> Any:
     """What a property of the layer's class makes of the weight, if it makes a tensor of it.
 
-    An instance attribute is not asked: it may have been set once and be stale.
+    An instance attribute is not asked: it may have been set once and be stale. Nor is a class of
+    Keras's own: what their properties do is known, and undone above.
     """
+    if type(layer).__module__.partition(".")[0] == "keras":
+        return None
     for kind in type(layer).__mro__:
         if kind in (keras.Model, keras.Layer):
             return None

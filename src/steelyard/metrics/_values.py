@@ -22,13 +22,11 @@ def l2_norm(array: Any, xp: Any = np) -> Any:
     largest = (
         xp.stop_gradient(max_abs(array, xp)) if hasattr(xp, "stop_gradient") else max_abs(array, xp)
     )
-    usable = xp.logical_and(largest > 0, xp.isfinite(largest))
-    scale = xp.where(usable, largest, xp.ones_like(largest))
+    scale = xp.where(xp.logical_and(xp.isfinite(largest), largest > 0), largest, 1.0)
     total = xp.sum(xp.square(array / scale))
-    positive = total > 0
     # The inner `where` keeps the infinite slope of the root at 0 out of the gradient.
-    root = xp.sqrt(xp.where(positive, total, xp.ones_like(total)))
-    return scale * xp.where(positive, root, xp.zeros_like(total))
+    root = xp.sqrt(xp.where(total == 0, 1.0, total))
+    return scale * xp.where(total == 0, 0.0, root)
 
 
 def l1_norm(array: Any, xp: Any = np) -> Any:

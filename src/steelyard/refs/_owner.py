@@ -9,7 +9,7 @@ import keras
 
 from steelyard.address import nearest
 from steelyard.errors import AmbiguousAddressError, UnbuiltOwnerError, UnknownAddressError
-from steelyard.live import effective, holds, own_weights, read, walk
+from steelyard.live import effective, holds, own_variables, own_weights, read, walk
 
 Path = tuple[str, ...]
 
@@ -51,6 +51,9 @@ class Owner(NamedTuple):
 
 def own_weight(layer: keras.Layer, name: str) -> Owner | None:
     """The weight of this name that the layer itself holds."""
+    named = [variable for variable in own_variables(layer) if variable.name == name]
+    if len(named) == 1 and not name.startswith("variable"):  # the plain case, at each eager read
+        return Owner(layer, name, named[0])
     for known, variable in own_weights(layer):
         if known == name:
             return Owner(layer, name, variable)
