@@ -31,10 +31,13 @@ ROOMS = {
     "plan": Room(2, (*WORDS, "metrics")),
     "compare": Room(2, (*WORDS, "metrics")),
     "refs": Room(2, (*WORDS, "live", "keras")),
+    "parametrizations": Room(2, ("errors", "live", "keras")),
     "opening": Room(2, WORDS, late=("live", "checkpoints")),
-    "rewrite": Room(3, (*WORDS, "live", "checkpoints")),
+    "rewrite": Room(3, (*WORDS, "live", "checkpoints", "opening")),
     "layers": Room(3, (*WORDS, "live", "refs", "metrics", "keras")),
-    "parametrizations": Room(3, (*WORDS, "refs", "live", "keras")),
+    "substitutes": Room(3, (*WORDS, "live", "refs", "parametrizations", "keras")),
+    "findings": Room(3, (*WORDS, "live", "refs", "keras")),
+    "saving": Room(3, (*WORDS, "live", "refs", "keras")),
     "monitor": Room(3, (*WORDS, "live", "plan", "keras")),
     "report": Room(3, ("errors", "address", "records")),
     # A command opens what it needs when it runs, so that `--help` stays quick.
@@ -44,9 +47,11 @@ ROOMS = {
         late=(
             *(w for w in WORDS if w != "errors"),
             *("metrics", "checkpoints", "live", "plan", "compare", "refs", "opening", "rewrite"),
-            *("layers", "parametrizations", "monitor", "report", "steelyard", "keras"),
+            *("layers", "parametrizations", "substitutes", "findings", "saving"),
+            *("monitor", "report", "steelyard", "keras"),
         ),
     ),
+    "symbolic": Room(4, ("errors", "live", "refs", "layers", "keras")),
     # It opens the layers by name, when Keras is there.
     "registration": Room(4, ()),
     # The map: what it opens, it opens by name.
