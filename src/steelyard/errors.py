@@ -12,6 +12,7 @@
     │   ├── UnbuiltOwnerError       the owner exists but has no weights yet
     │   ├── UnboundReferenceError   the owner has not been found (yet)
     │   └── ForeignOwnerError       the owner is not part of the model that reads it
+    ├── SubstituteError         a weight that cannot be tied, parametrized, penalized or baked
     ├── ShapeMismatchError      two shapes that must fit and do not; says both
     ├── QuantizationError       a quantization that we cannot undo; never codes as values
     ├── UnknownMetricError      a metric that is not in the catalog; names the nearest
@@ -62,6 +63,10 @@ class UnboundReferenceError(BorrowError):
 
 class ForeignOwnerError(BorrowError):
     """The layer that owns the weight is not part of the model that reads it."""
+
+
+class SubstituteError(SteelyardError):
+    """A weight cannot be tied, parametrized, penalized or baked as asked."""
 
 
 class ShapeMismatchError(SteelyardError):

@@ -40,7 +40,7 @@ def _open(source: Any) -> Weights:
 
         live = LiveSource(source)
         specs = live.specs()
-        return Weights(live, specs, live.note)
+        return Weights(live, specs, live.note, live.also)
     if isinstance(source, WeightSource) and not isinstance(source, type):
         return Weights(source)
     raise SourceError(_why_not(source, keras))

@@ -10,38 +10,27 @@ from typing import Any
 import keras
 
 from steelyard.errors import TargetError
-from steelyard.live import add_inputs, as_default, holds, own_variables, reach
-from steelyard.refs import Target, WeightRef, feeding, is_target_config, ref
+from steelyard.live import as_default, holds, own_variables, reach
+from steelyard.refs import Reader, Readings, Target, WeightRef, is_target_config, ref
 
-# The argument of a symbolic call that holds the outputs of owners; a model's graph keeps it.
-EDGES = "steelyard_reads"
-# Before the numbers under which a file keeps what was saved without its owner.
-_LENT = "lent_"
 _SEVERAL = inspect.Parameter.VAR_POSITIONAL
 
 
-class Ledger:
-    """What a borrower notes down; neither layer nor container, so that nobody tracks it.
+class Ledger(Readings):
+    """What a borrower notes down.
 
     Attributes:
         given: the arguments of `__init__`, by name.
         borrowed: what was borrowed from: the object that was handed in, and what it became.
-        references: all references that the layer holds.
-        running: how many calls of the layer are running.
-        built: what Keras set `built` to.
-        taken: what the layer took in because it was saved without its owner.
     """
 
     def __init__(self, given: dict[str, Any]) -> None:
+        super().__init__()
         self.given = given
         self.borrowed: dict[int, tuple[Any, Target | WeightRef]] = {}
-        self.references: list[WeightRef] = []
-        self.running = 0
-        self.built = False
-        self.taken: dict[int, keras.Variable] = {}
 
 
-class Borrower(keras.layers.Layer):
+class Borrower(Reader, keras.layers.Layer):
     """A layer that uses weights of other layers, without owning them.
 
     Subclass it, take the other layer as an argument of `__init__`, borrow in one line, and call
@@ -97,78 +86,20 @@ class Borrower(keras.layers.Layer):
             reference = ref(shared, weight, stored=stored, stop_gradient=stop_gradient)
             reference = reference.held_by(self)
         self._ledger.references.append(reference)
-        if reference.target.lent and reference.target.way is None and not reference.is_bound:
-            self._take_in(reference.target)
+        self.take_in_if_lent(reference.target)
         return reference
 
-    def _take_in(self, target: Target) -> None:
-        """Owns what was saved without its owner: a decoder that was saved alone, say."""
-        variables = {
-            key: self.add_weight(shape=tuple(shape), dtype=dtype, name=target.lent[key])
-            for key, (shape, dtype) in target.expected.items()
-        }
-        self._ledger.taken |= {id(variable): variable for variable in variables.values()}
-        target.take_in(self, variables)
+    @property
+    def _readings(self) -> Readings:
+        return self._ledger
 
     # --- calling --------------------------------------------------------------------------------
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Lets a subclass's own `compute_output_spec` know nothing of the edges of the graph."""
-        super().__init_subclass__(**kwargs)
-        if "compute_output_spec" in vars(cls):
-            cls.compute_output_spec = _without_edges(cls.compute_output_spec)  # type: ignore
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls the layer; on symbolic input, also makes the owners part of the model."""
-        edges = kwargs.pop(EDGES, None)
-        self._ledger.running += 1
-        try:
-            symbolic = _symbolic_among([*args, *kwargs.values()])
-            # Owners are looked for here, where the inputs of the call show what it depends on.
-            owners = {id(o): o for r in self._ledger.references if symbolic and (o := r.layer)}
-            if edges is None and symbolic:
-                found = [feeding(o, symbolic[0]) for o in owners.values() if o is not self]
-                edges = [edge for edge in found if edge is not None]
-            outputs = super().__call__(*args, **kwargs)
-            if edges and symbolic and all(map(_is_symbolic, edges)):
-                add_inputs(self, EDGES, edges)
-            return outputs
-        finally:
-            self._ledger.running -= 1
-
-    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        """As for any layer: by `compute_output_shape`, or by tracing `call`."""
-        kwargs.pop(EDGES, None)
-        return super().compute_output_spec(*args, **kwargs)
 
     @as_default
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape that `call` gives for inputs of `input_shape`; wrappers ask for it."""
         spec = self.compute_output_spec(keras.KerasTensor(input_shape, self.compute_dtype))
         return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), spec)
-
-    @property
-    def built(self) -> bool:
-        """Whether the layer is built; not before its owners are known, except while it is called.
-
-        Keras's trainers call a model that has unbuilt layers once as a whole before they compile
-        its pieces. That call is where a borrower inside a nested model finds its owner.
-        """
-        ledger = self._ledger
-        known = all(reference.is_bound for reference in ledger.references)
-        return ledger.built and self.is_complete() and (known or ledger.running > 0)
-
-    @built.setter
-    def built(self, value: bool) -> None:
-        self._ledger.built = value
-
-    def is_complete(self) -> bool:
-        """Whether the layer has made all its own weights.
-
-        A subclass whose own weights take their shape from the owner's says no until it has made
-        them; `build` is then called again when the layer is called next.
-        """
-        return True
 
     def count_params(self) -> int:
         """The number of parameters that the layer itself owns."""
@@ -222,17 +153,11 @@ class Borrower(keras.layers.Layer):
         super().save_own_variables(kept)
         for index, value in enumerate(self._own(list(kept.values()))):
             store[str(index)] = value
-        lent = [value for target in self._targets() for value in target.values_to_lend(self)]
-        for index, value in enumerate(lent):
-            store[f"{_LENT}{index}"] = value
+        self.save_lent(store)
 
     def load_own_variables(self, store: Any) -> None:
         """Loads what the layer owns; what it borrows, the owner loads."""
-        names = list(store.keys())
-        lent = [store[name] for name in sorted(names, key=_number) if name.startswith(_LENT)]
-        own = [store[name] for name in sorted(names, key=_number) if not name.startswith(_LENT)]
-        for variable, value in zip(self._ledger.taken.values(), lent, strict=False):
-            variable.assign(value)
+        own = list(self.load_lent(store).values())
         for index, variable in enumerate(own_variables(self)):
             if id(variable) in self._ledger.taken:
                 own.insert(index, variable)
@@ -264,10 +189,6 @@ class Borrower(keras.layers.Layer):
                         "'address/of/the/weight')`."
                     )
 
-    def _targets(self) -> list[Target]:
-        targets = [reference.target for reference in self._ledger.references]
-        return list({id(target): target for target in targets}.values())
-
     def __deepcopy__(self, memo: dict[int, Any]) -> Borrower:
         twin = type(self).from_config(self.get_config())
         memo[id(self)] = twin
@@ -277,11 +198,6 @@ class Borrower(keras.layers.Layer):
             twin.build_from_config(self.get_build_config())
             twin.set_weights(self.get_weights())
         return twin
-
-
-def _number(name: str) -> tuple[str, int]:
-    digits = name.removeprefix(_LENT)
-    return name[: len(name) - len(digits)], int(digits) if digits.isdigit() else 0
 
 
 def _once(layer: Borrower, build: Any) -> Any:
@@ -296,15 +212,6 @@ def _once(layer: Borrower, build: Any) -> Any:
             build(*args, **kwargs)
 
     return build_once
-
-
-def _without_edges(method: Any) -> Any:
-    @functools.wraps(method)
-    def compute_output_spec(self: Borrower, *args: Any, **kwargs: Any) -> Any:
-        kwargs.pop(EDGES, None)
-        return method(self, *args, **kwargs)
-
-    return compute_output_spec
 
 
 def _given(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -337,13 +244,3 @@ def _read(value: Any) -> Any:
     if isinstance(value, list):
         return [_read(item) for item in value]
     return value
-
-
-def _symbolic_among(values: list[Any]) -> list[Any]:
-    if any(isinstance(value, (list, tuple, dict)) for value in values):
-        values = keras.tree.flatten(values)
-    return [value for value in values if _is_symbolic(value)]
-
-
-def _is_symbolic(value: Any) -> bool:
-    return isinstance(value, keras.KerasTensor)

@@ -2,11 +2,12 @@
 
 A weight is, in this order of asking:
 
-1. codes of a quantization that we know: scaled back, plus LoRA where the layer adds it;
-2. codes of a quantization that we do not know: an error, never the codes;
-3. a base matrix with LoRA: the sum;
-4. what a property of the layer's class makes of it, if that has the same shape;
-5. itself.
+1. what stands for it, if it is tied or parametrized, plus LoRA;
+2. codes of a quantization that we know: scaled back, plus LoRA where the layer adds it;
+3. codes of a quantization that we do not know: an error, never the codes;
+4. a base matrix with LoRA: the sum;
+5. what a property of the layer's class makes of it, if that has the same shape;
+6. itself.
 
 All is read in the variable's own dtype: no autocast, inside the `call` of a mixed layer too.
 """
@@ -21,6 +22,7 @@ from keras import ops
 from steelyard.live import _quantized
 from steelyard.live._keras import own_dtype
 from steelyard.live._quantized import read
+from steelyard.live._substitute import substitutes, ultimate
 
 
 def effective(layer: keras.Layer, name: str, variable: keras.Variable) -> Any:
@@ -40,6 +42,8 @@ def effective(layer: keras.Layer, name: str, variable: keras.Variable) -> Any:
         QuantizationError: If the weight is stored as codes and the way back is unknown.
     """
     with own_dtype():
+        if (standing := substitutes(layer).get(name)) is not None:
+            return _with_lora(layer, standing.name, standing.value)
         if _quantized.is_known(layer, variable):
             value = _quantized.dequantized(layer, variable)
             adds = _quantized.adds_lora(layer)
@@ -66,6 +70,8 @@ def stored(layer: keras.Layer, name: str, variable: keras.Variable) -> dict[str,
         `{"kernel": …}` for a plain weight, with `"kernel_scale"` and the like for a quantized one
         and `"lora_kernel_a"`, `"lora_kernel_b"` for one with LoRA.
     """
+    if (standing := substitutes(layer).get(name)) is not None:
+        return {part.name: part for part in (*ultimate(standing), *_lora(layer, standing.name))}
     known = _quantized.is_known(layer, variable)
     held = [variable]
     if known or _quantized.has_unknown_codes(layer, variable):

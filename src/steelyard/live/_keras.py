@@ -115,6 +115,7 @@ _BOOKKEEPING = (
     "_self_unconditional_checkpoint_dependencies",
     "_self_unconditional_dependency_names",
     "_torch_params",
+    "_steelyard_substitutes",
 )
 
 
@@ -188,3 +189,102 @@ def reopen(layer: keras.Layer) -> Iterator[None]:
     finally:
         if locked:
             layer._tracker.lock()
+
+
+def mapped_value(variable: keras.Variable) -> Any:
+    """What the stateless call that runs holds for a variable; None where none does."""
+    scope = global_state.get_global_attribute("stateless_scope")
+    return None if scope is None else scope.get_current_value(variable)
+
+
+def in_stateless_scope() -> bool:
+    """Whether values live in a stateless call now: no variable can be given one outside of it."""
+    return global_state.get_global_attribute("stateless_scope") is not None
+
+
+def autocast(variable: keras.Variable, value: Any) -> Any:
+    """A value, cast as Keras casts that of a variable inside the `call` of a mixed layer.
+
+    What works out its own value must do by hand what `Variable.value` does on the way out.
+    """
+    return variable._maybe_autocast(value)
+
+
+def in_training() -> bool:
+    """Whether the layer call that runs was told to train, by itself or by a call around it.
+
+    Keras keeps it to hand `training` down to layers whose `call` has no such argument.
+    """
+    context = global_state.get_global_attribute("current_call_ctx")
+    return getattr(context, "training", None) is True
+
+
+def place_of(layer: keras.Layer, variable: keras.Variable) -> tuple[bool, int] | None:
+    """Where a layer keeps a variable: whether among those made trainable, and at which index.
+
+    Files without names are written and read in this order, and no public name shows it.
+    """
+    for trains, held in (
+        (True, layer._trainable_variables),
+        (False, layer._non_trainable_variables),
+    ):
+        for index, candidate in enumerate(held):
+            if candidate is variable:
+                return trains, index
+    return None
+
+
+def put_at(layer: keras.Layer, variable: keras.Variable, place: tuple[bool, int]) -> None:
+    """Makes a layer own a variable, at a place that `place_of` gave."""
+    trains, index = place
+    with reopen(layer):
+        store = "trainable_variables" if trains else "non_trainable_variables"
+        layer._tracker.add_to_store(store, variable)
+        held = layer._trainable_variables if trains else layer._non_trainable_variables
+        held.insert(index, held.pop())
+    layer._post_track_variable(variable)
+
+
+def let_go(layer: keras.Layer, variable: keras.Variable) -> None:
+    """Makes a layer own a variable no more; `del layer.name` would do it for plain attributes."""
+    layer._untrack_variable(variable)
+    if hasattr(layer, "_delete_tracking"):  # TensorFlow's own list, which SavedModels are made of
+        for name, held in list(vars(layer).items()):
+            if held is variable:
+                layer._delete_tracking(name)
+
+
+def is_initialized(variable: keras.Variable) -> bool:
+    """Whether a variable has a value yet; in a traced `build` it gets one only afterwards."""
+    return variable._value is not None
+
+
+def release(variable: keras.Variable) -> None:
+    """Frees the store of a variable that no layer owns any more."""
+    variable._value = None
+
+
+def refill(variable: keras.Variable, value: Any) -> None:
+    """Gives a variable that was released a store again."""
+    variable._initialize(keras.ops.convert_to_tensor(value, dtype=variable._dtype))
+
+
+def initialize_later(variable: keras.Variable, change: Any) -> None:
+    """Has `change` make the first value of a variable, from the one that its initializer gives."""
+    before = variable._initializer
+    variable._initializer = lambda shape, dtype=None: change(before(shape, dtype=dtype))
+
+
+class AsksForLosses:
+    """Put before a layer class: its layers are asked for their losses once a step.
+
+    What `add_loss` is given in `call` is counted once a call; and Keras's own regularizers, which
+    are counted once a step, see the stored variable only. Keras collects both by private methods.
+    """
+
+    def losses_of_now(self) -> list[Any]:
+        """The scalar losses of the present values."""
+        return []
+
+    def _get_own_losses(self) -> list[Any]:
+        return [*super()._get_own_losses(), *self.losses_of_now()]  # type: ignore[misc]

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
-import ml_dtypes
 import numpy as np
 
 from steelyard.address import nearest
-from steelyard.errors import (
-    QuantizationError,
-    ShapeMismatchError,
-    SourceError,
-    SteelyardError,
-    UnknownAddressError,
-)
+from steelyard.errors import SourceError, UnknownAddressError
 from steelyard.live import _quantized
+from steelyard.live._arrays import raw, to_numpy
+from steelyard.live._assign import assign, is_coded
 from steelyard.live._effective import effective, stored
 from steelyard.live._keras import own_dtype
+from steelyard.live._substitute import Substitute, same_as
 from steelyard.live._walk import Path, Place, own_weights, walk
 from steelyard.records import WeightSpec
 
@@ -36,11 +31,14 @@ class LiveSource:
 
     Attributes:
         note: Which layers had no weights yet when `specs` was last asked, as a sentence.
+        also: What layers compute with but do not store, and no listed weight is: tied with a
+            transform, or of low rank. Not listed, since it is stored elsewhere; read by address.
     """
 
     def __init__(self, root: keras.Layer) -> None:
         self.root = root
         self.note = ""
+        self.also: tuple[WeightSpec, ...] = ()
         self._holders: dict[str, _Holder] = {}
 
     def specs(self) -> tuple[WeightSpec, ...]:
@@ -50,60 +48,34 @@ class LiveSource:
             SourceError: If there are none because nothing is built yet.
         """
         places = walk(self.root)
-        rows = list(_rows(places))
+        rows, also = _rows(places)
         unbuilt = _unbuilt(places)
         if not rows and (unbuilt or not self.root.built):
             raise SourceError(_not_built(self.root, unbuilt))
         self.note = f"Not built yet, so not listed: {_some(unbuilt)}." if any(unbuilt) else ""
-        self._holders = {row.address: _Holder(row.layer, row.name) for row in rows}
-        bases = {kind: _dotted_bases(kind) for kind in {type(row.layer) for row in rows}}
+        listed = [*rows, *also]
+        self._holders = {row.address: _Holder(row.layer, row.name) for row in listed}
+        bases = {kind: _dotted_bases(kind) for kind in {type(row.layer) for row in listed}}
         trains = self.root.trainable
-        return tuple(
-            WeightSpec(
-                row.address,
-                shape := _shape(row),
-                row.variable.dtype,
-                trains and row.variable.trainable,
-                type(row.layer).__name__,
-                bases[type(row.layer)],
-                row.aliases,
-                own if (own := tuple(row.variable.shape)) != shape else None,
-            )
-            for row in rows
-        )
+        self.also = tuple(_spec(row, trains, bases) for row in also)
+        return tuple(_spec(row, trains, bases) for row in rows)
 
     def read(self, address: str) -> np.ndarray:
         """The effective value at an address, as `steelyard.source.WeightSource` says."""
         with own_dtype():
-            return _to_numpy(effective(*self._find(address)))
+            return to_numpy(effective(*self._find(address)))
 
     def stored(self, address: str) -> dict[str, np.ndarray]:
         """The raw arrays that make up a weight, by their names, each in its own dtype."""
-        return {name: _raw(part) for name, part in stored(*self._find(address)).items()}
+        return {name: raw(part) for name, part in stored(*self._find(address)).items()}
 
     def variable(self, address: str) -> keras.Variable:
         """The variable at an address."""
         return self._find(address)[2]
 
     def assign(self, address: str, value: Any) -> None:
-        """Change a weight so that its effective value becomes `value`.
-
-        Under LoRA the base moves: it becomes `value` minus what the factors add. Under float8,
-        where the layer rounds a float32 weight each time that it computes, that weight is set.
-
-        Raises:
-            ShapeMismatchError: If the shape of `value` is another than the weight's.
-            QuantizationError: If the weight is stored as codes.
-            SteelyardError: If the layer works the weight out from its variable in a way of its own.
-        """
-        layer, name, variable = self._find(address)
-        shape = tuple(value.shape) if keras.ops.is_tensor(value) else np.shape(value)
-        own = tuple(variable.shape)
-        if shape != own and not _is_coded(layer, variable):
-            raise ShapeMismatchError(
-                f"{address!r} has the shape {own}. Received a value of shape {shape}."
-            )
-        variable.assign(_base(address, layer, name, variable, value))
+        """Change a weight so that its effective value becomes `value`, as `_assign.assign` says."""
+        assign(address, *self._find(address), value)
 
     def _find(self, address: str) -> tuple[keras.Layer, str, keras.Variable]:
         """The layer at an address, its own name for the weight, and the variable of today.
@@ -139,8 +111,12 @@ class _Row(NamedTuple):
     aliases: tuple[str, ...]
 
 
-def _rows(places: list[Place]) -> Iterator[_Row]:
-    """One row for each variable, at the layer that made it; other ways to it are aliases."""
+def _rows(places: list[Place]) -> tuple[list[_Row], list[_Row]]:
+    """One row for each variable, at the layer that made it; other ways to it are aliases.
+
+    A weight that is tied as it is to a listed one is another way to it. What a layer computes with
+    and no listed weight is comes beside.
+    """
     paths = _all_paths(places)
     taken: Counter[str] = Counter()
     rows: dict[int, list[_Row]] = {}
@@ -152,10 +128,36 @@ def _rows(places: list[Place]) -> Iterator[_Row]:
                 address, aliases = f"{address}~{taken[address]}", []
             row = _Row(address, place.layer, name, variable, tuple(aliases))
             rows.setdefault(id(variable), []).append(row)
-    for same in rows.values():
-        first = same[0] if len(same) == 1 else next(filter(_is_maker, same), same[0])
-        others = [a for row in same if row is not first for a in (row.address, *row.aliases)]
-        yield first._replace(aliases=(*first.aliases, *others)) if others else first
+    also = []
+    for key, same in list(rows.items()):
+        if isinstance(same[0].variable, Substitute):
+            del rows[key]
+            other = id(same_as(same[0].variable))
+            if other in rows:
+                rows[other] += same
+            else:
+                also += same
+    return [_merged(same) for same in rows.values()], also
+
+
+def _merged(same: list[_Row]) -> _Row:
+    first = same[0] if len(same) == 1 else next(filter(_is_maker, same), same[0])
+    others = [a for row in same if row is not first for a in (row.address, *row.aliases)]
+    return first._replace(aliases=(*first.aliases, *others)) if others else first
+
+
+def _spec(row: _Row, trains: bool, bases: dict[type, tuple[str, ...]]) -> WeightSpec:
+    shape, own = _shape(row), tuple(row.variable.shape)
+    return WeightSpec(
+        row.address,
+        shape,
+        row.variable.dtype,
+        trains and row.variable.trainable,
+        type(row.layer).__name__,
+        bases[type(row.layer)],
+        row.aliases,
+        own if own != shape else None,
+    )
 
 
 def _is_maker(row: _Row) -> bool:
@@ -186,7 +188,7 @@ def _all_paths(places: list[Place]) -> dict[Path, list[Path]]:
 def _shape(row: _Row) -> tuple[int, ...]:
     """The shape of the effective value, without working the value out."""
     layer, variable = row.layer, row.variable
-    if not _is_coded(layer, variable) or not _quantized.is_known(layer, variable):
+    if not is_coded(layer, variable) or not _quantized.is_known(layer, variable):
         return tuple(variable.shape)
     if layer.quantization_mode not in _PACKED:
         return tuple(variable.shape)
@@ -200,13 +202,6 @@ def _shape(row: _Row) -> tuple[int, ...]:
 
 
 _PACKED = ("int4", "gptq", "awq")  # the modes that may put two codes in a byte
-
-
-def _is_coded(layer: keras.Layer, variable: keras.Variable) -> bool:
-    """Whether the variable holds codes that stand for other numbers."""
-    if _quantized.is_known(layer, variable):
-        return bool(keras.backend.is_int_dtype(variable.dtype))
-    return _quantized.has_unknown_codes(layer, variable)
 
 
 def _dotted_bases(kind: type) -> tuple[str, ...]:
@@ -240,50 +235,3 @@ def _some(paths: list[Path], most: int = 10) -> str:
     shown = [repr("/".join(path)) for path in paths if path]
     more = f" and {len(shown) - most:,} more" if len(shown) > most else ""
     return ", ".join(shown[:most]) + more
-
-
-# --- Reading and writing -------------------------------------------------------------------------
-
-
-def _to_numpy(tensor: Any) -> np.ndarray:
-    """A new array that shares no memory with the tensor; float32 for narrower floats."""
-    if _is_narrow(keras.backend.standardize_dtype(tensor.dtype)):
-        tensor = keras.ops.cast(tensor, "float32")
-    array = keras.ops.convert_to_numpy(tensor)
-    return array if array.flags.owndata and array.flags.writeable else np.array(array)
-
-
-def _raw(variable: keras.Variable) -> np.ndarray:
-    with own_dtype():
-        array = _to_numpy(variable.value)
-    # Through float32 and back, exactly: torch hands out no float8 arrays.
-    narrow = _is_narrow(variable.dtype) and variable.dtype != "float16"
-    return array.astype(getattr(ml_dtypes, variable.dtype) if narrow else variable.dtype)
-
-
-def _is_narrow(dtype: str) -> bool:
-    return dtype in ("float16", "bfloat16") or dtype.startswith("float8")
-
-
-def _base(address: str, layer: keras.Layer, name: str, variable: keras.Variable, value: Any) -> Any:
-    """What to store so that the layer computes with `value`."""
-    if _is_coded(layer, variable):
-        raise QuantizationError(
-            f"{address!r} is stored as {variable.dtype} codes ({layer.quantization_mode}), which "
-            f"cannot hold any value. Assign to the model before `quantize`, and quantize then."
-        )
-    parts = stored(layer, name, variable)
-    if lora := [part for key, part in parts.items() if key.startswith(f"lora_{variable.name}_")]:
-        a, b = (_raw(factor).astype("float64") for factor in lora)
-        delta = (layer.lora_alpha / layer.lora_rank) * (a @ b)
-        return keras.ops.convert_to_numpy(value).astype("float64") - delta
-    if getattr(layer, "quantization_mode", None) == "float8":
-        return value
-    with own_dtype():
-        used = _to_numpy(effective(layer, name, variable))
-        if not np.array_equal(used, _to_numpy(variable.value), equal_nan=True):
-            raise SteelyardError(
-                f"{type(layer).__name__} works {address!r} out from its variable in a way of its "
-                f"own. Assign to the variable instead: weight.variable.assign(...)."
-            )
-    return value

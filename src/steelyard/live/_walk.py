@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import keras
 
 from steelyard.live import _keras
+from steelyard.live._substitute import substitutes
 
 Path = tuple[str, ...]
 
@@ -170,19 +171,35 @@ def _segment(way: Path | None, child: keras.Layer) -> str:
 
 
 def own_weights(layer: keras.Layer) -> list[tuple[str, keras.Variable]]:
-    """The variables that the layer itself holds, each with a name that is unique in the layer."""
+    """The variables that the layer itself holds, each with a name that is unique in the layer.
+
+    A weight that the layer computes with and another one stores comes last, as a `Substitute`.
+    """
     variables = _keras.own_variables(layer)
     names = [variable.name for variable in variables]
     repeated = {name for name, count in Counter(names).items() if count > 1}
     clear = [not (name in repeated or _is_unnamed(name)) for name in names]
     if all(clear):
-        return list(zip(names, variables, strict=True))
+        return _and_substitutes(layer, list(zip(names, variables, strict=True)))
     ways = _ways(layer, keras.Variable)
+    for substitute in substitutes(layer).values():
+        for variable in substitute.recipe.variables():  # it stands where this one stood
+            ways.setdefault(id(variable), ways.get(id(substitute), []))
     named = [
         (name if keep else _held_name(name, _first(ways, variable)), variable)
         for name, keep, variable in zip(names, clear, variables, strict=True)
     ]
-    return _unrepeated(named)
+    return _and_substitutes(layer, _unrepeated(named))
+
+
+def _and_substitutes(
+    layer: keras.Layer, named: list[tuple[str, keras.Variable]]
+) -> list[tuple[str, keras.Variable]]:
+    """The weights of a layer with those that it computes with but does not store."""
+    if not (standing := substitutes(layer)):
+        return named
+    known = {name for name, _ in named}
+    return named + [(name, found) for name, found in standing.items() if name not in known]
 
 
 def _held_name(name: str, way: Path | None) -> str:
@@ -225,7 +242,7 @@ def _ways(layer: keras.Layer, kind: type) -> dict[int, list[Path]]:
 
 
 def _first(ways: dict[int, list[Path]], value: Any) -> Path | None:
-    return ways[id(value)][0] if id(value) in ways else None
+    return next(iter(ways.get(id(value), ())), None)
 
 
 def _reach(value: Any, way: Path, kind: type, depth: int = 8) -> Iterator[tuple[Path, Any]]:

@@ -2,17 +2,25 @@
 
 from steelyard.refs._bind import bind as bind
 from steelyard.refs._bind import references as references
-from steelyard.refs._find import feeding as feeding
+from steelyard.refs._find import descend as descend
+from steelyard.refs._owner import Owner as Owner
+from steelyard.refs._owner import find_weight as find_weight
+from steelyard.refs._reader import Reader as Reader
+from steelyard.refs._readings import Readings as Readings
 from steelyard.refs._ref import WeightRef as WeightRef
 from steelyard.refs._ref import ref as ref
 from steelyard.refs._target import Target as Target
 from steelyard.refs._target import is_target_config as is_target_config
 
 __all__ = [
+    "Owner",
+    "Reader",
+    "Readings",
     "Target",
     "WeightRef",
     "bind",
-    "feeding",
+    "descend",
+    "find_weight",
     "is_target_config",
     "ref",
     "references",

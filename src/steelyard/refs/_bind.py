@@ -9,8 +9,9 @@ from typing import Any
 import keras
 
 from steelyard.errors import SteelyardError, TargetError, UnbuiltOwnerError
-from steelyard.live import Place, attributes, reach, still_held, walk
+from steelyard.live import Place, still_held, walk
 from steelyard.records import Borrowing
+from steelyard.refs._readings import held_references
 from steelyard.refs._ref import WeightRef
 
 
@@ -84,14 +85,9 @@ def _record(model: keras.Layer, place: Place, reference: WeightRef) -> Borrowing
 
 
 def _held_in(model: keras.Layer) -> Iterator[tuple[Place, WeightRef]]:
-    """Each reference that an attribute of a layer holds, also in lists and dictionaries."""
+    """Each reference that a layer of the model holds."""
     for place in walk(model):
-        found = {
-            id(reference): reference
-            for value in attributes(place.layer).values()
-            for reference in reach(value, WeightRef)
-        }
-        yield from ((place, reference) for reference in found.values())
+        yield from ((place, reference) for reference in held_references(place.layer))
 
 
 def _check(model: Any) -> None:

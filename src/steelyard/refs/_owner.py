@@ -9,7 +9,15 @@ import keras
 
 from steelyard.address import nearest
 from steelyard.errors import AmbiguousAddressError, UnbuiltOwnerError, UnknownAddressError
-from steelyard.live import effective, holds, own_variables, own_weights, read, walk
+from steelyard.live import (
+    effective,
+    holds,
+    own_variables,
+    own_weights,
+    read,
+    substitutes,
+    walk,
+)
 
 Path = tuple[str, ...]
 
@@ -112,8 +120,9 @@ def owner_of(variable: keras.Variable, layers: Iterable[keras.Layer]) -> Owner |
     """The layer among `layers`, or below one of them, that holds this very variable."""
     for layer in layers:
         for place in walk(layer):
+            standing = substitutes(place.layer)
             for name, held in own_weights(place.layer):
-                if held is variable:
+                if held is variable or standing.get(name) is variable:
                     return Owner(place.layer, name, held)
     return None
 

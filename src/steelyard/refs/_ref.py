@@ -12,7 +12,8 @@ from steelyard.errors import SteelyardError, TargetError
 from steelyard.live import call_root, in_shape_inference, own_dtype, read
 from steelyard.refs import _outside, _stack, _target, _view
 from steelyard.refs._owner import Owner
-from steelyard.refs._target import Reference, Target
+from steelyard.refs._readings import Reference
+from steelyard.refs._target import Target
 
 
 def ref(

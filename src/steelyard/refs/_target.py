@@ -22,13 +22,11 @@ from steelyard.errors import (
     UnknownAddressError,
 )
 from steelyard.live import (
-    attributes,
     dtype_of,
     holds,
     own_dtype,
     paths_to,
     producer,
-    reach,
     read,
     still_held,
     walk,
@@ -36,18 +34,13 @@ from steelyard.live import (
 from steelyard.refs import _find, _stack
 from steelyard.refs._find import Way
 from steelyard.refs._owner import Owner, find_weight, own_weight, owner_of
+from steelyard.refs._readings import held_references
 
 _TAG = "steelyard_target"
 
 # Layers that a config of this process speaks of without a way to walk to them.
 _PROCESS = uuid.uuid4().hex
 _LENDERS: weakref.WeakValueDictionary[str, keras.Layer] = weakref.WeakValueDictionary()
-
-
-class Reference:
-    """Whatever holds a target; `WeightRef` is the one kind of it."""
-
-    _target: Target
 
 
 class Target:
@@ -362,13 +355,12 @@ class Target:
         if not models:
             return holder if self.layer is holder else None
         for place in walk(models[0]):
-            for held in attributes(place.layer).values():
-                for reference in reach(held, Reference):
-                    other = reference._target
-                    if other.resolve(place.layer, None) is self.layer and set(self.keys) <= set(
-                        other.keys
-                    ):
-                        return place.layer
+            for reference in held_references(place.layer):
+                other = reference._target
+                if other.resolve(place.layer, None) is self.layer and set(self.keys) <= set(
+                    other.keys
+                ):
+                    return place.layer
         return holder
 
     def covers(self, other: Target) -> bool:

@@ -139,14 +139,21 @@ class Weights:
         source: What holds the weights.
         specs: Those selected; all of them if not given.
         note: What a reader should know where a weight is missed; ends the messages that say so.
+        also: What is not counted, but read if it is asked for by its address: a weight that is
+            worked out from another one.
     """
 
     def __init__(
-        self, source: WeightSource, specs: Iterable[WeightSpec] | None = None, note: str = ""
+        self,
+        source: WeightSource,
+        specs: Iterable[WeightSpec] | None = None,
+        note: str = "",
+        also: Iterable[WeightSpec] = (),
     ) -> None:
         self._source = source
         self._specs = tuple(source.specs() if specs is None else specs)
         self._note = note
+        self._also = tuple(also)
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -262,7 +269,7 @@ class Weights:
 
     @cached_property
     def _by_address(self) -> dict[str, WeightSpec]:
-        known = {spec.address: spec for spec in self._specs}
+        known = {spec.address: spec for spec in (*self._specs, *self._also)}
         for spec in self._specs:
             for alias in spec.aliases:
                 known.setdefault(alias, spec)
@@ -277,6 +284,10 @@ class Weights:
             hit = [a or b for a, b in zip(hit, fits, strict=True)]
             if any(fits):
                 specs.append(spec)
+        for index in (i for i, found in enumerate(hit) if not found):
+            named = [spec for spec in self._also if patterns[index].matches(spec.address)]
+            hit[index] = bool(named)
+            specs += named
         if not all(hit) and not missing_ok:
             missed = patterns[hit.index(False)]
             near = self._suggest(missed.without_wildcards())

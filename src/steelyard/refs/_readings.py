@@ -1,0 +1,48 @@
+"""What a layer that reads other layers' weights notes down, and the references of any layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from steelyard.live import attributes, reach
+
+if TYPE_CHECKING:
+    from steelyard.refs._target import Target
+
+
+class Reference:
+    """Whatever holds a target; `WeightRef` is the one kind of it."""
+
+    _target: Target
+
+
+class Readings:
+    """What a reader notes down; neither layer nor container, so that nobody tracks it.
+
+    Attributes:
+        references: all references that the layer holds.
+        running: how many calls of the layer are running.
+        built: what Keras set `built` to.
+        taken: what the layer took in because it was saved without its owner.
+    """
+
+    def __init__(self, built: bool = False) -> None:
+        self.references: list[Any] = []
+        self.running = 0
+        self.built = built
+        self.taken: dict[int, keras.Variable] = {}
+
+
+def held_references(layer: keras.Layer) -> list[Any]:
+    """The references that a layer holds: in attributes, lists and dictionaries, and noted down."""
+
+    def found() -> Iterator[Reference]:
+        for value in attributes(layer).values():
+            if isinstance(value, Readings):
+                yield from value.references
+            yield from reach(value, Reference)
+
+    return list({id(reference): reference for reference in found()}.values())
