@@ -13,6 +13,9 @@
     │   ├── UnboundReferenceError   the owner has not been found (yet)
     │   └── ForeignOwnerError       the owner is not part of the model that reads it
     ├── SubstituteError         a weight that cannot be tied, parametrized, penalized or baked
+    ├── ParametrizationError    a parametrization that makes no sense as it was asked for
+    ├── CopyError               weights that cannot be copied as asked; says which and why
+    ├── SharingError            sharing that a file or a clone cannot carry
     ├── ShapeMismatchError      two shapes that must fit and do not; says both
     ├── QuantizationError       a quantization that we cannot undo; never codes as values
     ├── UnknownMetricError      a metric that is not in the catalog; names the nearest
@@ -67,6 +70,18 @@ class ForeignOwnerError(BorrowError):
 
 class SubstituteError(SteelyardError):
     """A weight cannot be tied, parametrized, penalized or baked as asked."""
+
+
+class ParametrizationError(SteelyardError):
+    """A parametrization, or an argument of one, makes no sense."""
+
+
+class CopyError(SteelyardError):
+    """Weights cannot be copied as asked."""
+
+
+class SharingError(SteelyardError):
+    """Something is shared in a way that a file, or a clone, cannot carry."""
 
 
 class ShapeMismatchError(SteelyardError):

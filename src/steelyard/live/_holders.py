@@ -18,8 +18,8 @@ def holders(layer: keras.Layer) -> list[keras.Layer]:
     return [held for held in _layers() if any(child is layer for child in _keras.sublayers(held))]
 
 
-def models_around(layer: keras.Layer) -> list[keras.Model]:
-    """The models that hold `layer` at any depth, or are it."""
+def holders_around(layer: keras.Layer) -> list[keras.Layer]:
+    """`layer` itself, and all that hold it at any depth; looked for as `holders` does."""
     parents: dict[int, list[keras.Layer]] = {}
     for holder in _layers():
         for child in _keras.sublayers(holder):
@@ -31,7 +31,12 @@ def models_around(layer: keras.Layer) -> list[keras.Model]:
             if id(holder) not in found:
                 found[id(holder)] = holder
                 queue.append(holder)
-    return [held for held in found.values() if isinstance(held, keras.Model)]
+    return list(found.values())
+
+
+def models_around(layer: keras.Layer) -> list[keras.Model]:
+    """The models among `holders_around`."""
+    return [held for held in holders_around(layer) if isinstance(held, keras.Model)]
 
 
 def _layers() -> Iterator[keras.Layer]:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import keras
 from keras.src.backend.common import global_state
-from keras.src.models.functional import Functional
+from keras.src.models.functional import Functional, functional_like_constructor
+from keras.src.ops.function import make_node_key
+from keras.src.saving.serialization_lib import SafeModeScope
+from keras.src.utils.io_utils import ask_to_proceed_with_overwrite
 from keras.src.utils.naming import to_snake_case
 from keras.src.utils.python_utils import default
+from keras.src.utils.python_utils import is_default
 
 
 @contextlib.contextmanager
@@ -240,33 +244,39 @@ def put_at(layer: keras.Layer, variable: keras.Variable, place: tuple[bool, int]
     with reopen(layer):
         store = "trainable_variables" if trains else "non_trainable_variables"
         layer._tracker.add_to_store(store, variable)
-        held = layer._trainable_variables if trains else layer._non_trainable_variables
-        held.insert(index, held.pop())
+    held = layer._trainable_variables if trains else layer._non_trainable_variables
+    held.insert(index, held.pop())
     layer._post_track_variable(variable)
 
 
-def let_go(layer: keras.Layer, variable: keras.Variable) -> None:
-    """Makes a layer own a variable no more; `del layer.name` would do it for plain attributes."""
+def let_go(
+    layer: keras.Layer, variable: keras.Variable, names: list[str] | None = None
+) -> None:
+    """Makes a layer own a variable no more, which these attributes hold or held.
+
+    `del layer.name` would do it, but only for an attribute that is the variable itself.
+    """
+    if names is None:
+        names = [name for name, held in vars(layer).items() if held is variable]
     layer._untrack_variable(variable)
     if hasattr(layer, "_delete_tracking"):  # TensorFlow's own list, which SavedModels are made of
-        for name, held in list(vars(layer).items()):
-            if held is variable:
-                layer._delete_tracking(name)
+        for name in names:
+            layer._delete_tracking(name)
+
+
+def add_at(layer: keras.Layer, place: tuple[bool, int], **kwargs: Any) -> keras.Variable:
+    """Has a layer make a weight at a place that `place_of` gave; `add_weight` appends."""
+    trains, index = place
+    with reopen(layer):
+        variable = layer.add_weight(trainable=trains, **kwargs)
+    held = layer._trainable_variables if trains else layer._non_trainable_variables
+    held.insert(index, held.pop())
+    return variable
 
 
 def is_initialized(variable: keras.Variable) -> bool:
     """Whether a variable has a value yet; in a traced `build` it gets one only afterwards."""
     return variable._value is not None
-
-
-def release(variable: keras.Variable) -> None:
-    """Frees the store of a variable that no layer owns any more."""
-    variable._value = None
-
-
-def refill(variable: keras.Variable, value: Any) -> None:
-    """Gives a variable that was released a store again."""
-    variable._initialize(keras.ops.convert_to_tensor(value, dtype=variable._dtype))
 
 
 def initialize_later(variable: keras.Variable, change: Any) -> None:
@@ -288,3 +298,199 @@ class AsksForLosses:
 
     def _get_own_losses(self) -> list[Any]:
         return [*super()._get_own_losses(), *self.losses_of_now()]  # type: ignore[misc]
+
+
+# --- what an audit asks ---------------------------------------------------------------------------
+
+
+def is_remade_from_layers(model: Any) -> bool:
+    """Whether loading makes a model anew from the configs of its layers, not by its own class.
+
+    Keras asks the same of a class, by the arguments of its `__init__`.
+    """
+    if isinstance(model, keras.Sequential):
+        return type(model).get_config is keras.Sequential.get_config
+    plain = isinstance(model, Functional) and type(model).get_config is Functional.get_config
+    return plain and functional_like_constructor(type(model))
+
+
+def operations(model: Any) -> list[Any]:
+    """The operations of a graph model, its layers among them, in the order of the graph."""
+    inner = getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else model
+    return list(inner.operations) if isinstance(inner, Functional) else []
+
+
+def call_arguments(operation: Any) -> list[Any]:
+    """What an operation was given in its symbolic calls, constants and variables included.
+
+    `Node.input_tensors` shows the symbolic tensors only.
+    """
+    return [
+        argument
+        for node in operation._inbound_nodes
+        for argument in keras.tree.flatten([node.arguments.args, node.arguments.kwargs])
+    ]
+
+
+def compiled_flags(model: keras.Model) -> dict[keras.Layer, bool]:
+    """The `trainable` of each layer when the model was compiled; empty before Keras 3.15."""
+    return dict(getattr(model, "_compiled_trainable_state", None) or {})
+
+
+def optimized(model: keras.Model) -> list[keras.Variable] | None:
+    """The variables that the optimizer of a compiled model was built for; None if it is not built.
+
+    Its public `variables` are its own: the learning rate, the momenta.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if optimizer is None or not optimizer.built:
+        return None
+    return list(optimizer._trainable_variables)
+
+
+def written(model: keras.Layer) -> tuple[Any, Any]:
+    """The config of a model as a file gets it; and again, with the identity of each object in it.
+
+    In a file Keras puts the same `shared_object_id` on configs that it will read back as one
+    object, but not on all that are one. In the second config each has the `id` of its object there.
+    """
+    return _written(model, {}), _written(model, _Stamping())
+
+
+class _Stamping(dict[int, Any]):
+    """Says of each object that it was met before, so that Keras marks its config."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __getitem__(self, key: int) -> Any:
+        return {}
+
+
+def _written(model: keras.Layer, met: dict[int, Any]) -> Any:
+    name = "shared_objects/id_to_config_map"
+    before = global_state.get_global_attribute(name)
+    global_state.set_global_attribute(name, met)
+    try:
+        return keras.saving.serialize_keras_object(model.get_config())
+    finally:
+        global_state.set_global_attribute(name, before)
+
+
+# --- what saving and cloning ask ------------------------------------------------------------------
+
+
+class _Configs(dict[int, Any]):
+    """The first config that was written of each object; some objects count as met before."""
+
+    def __init__(self, known: set[int], others: bool) -> None:
+        super().__init__()
+        self.known = known
+        self.others = others
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.known or (self.others and super().__contains__(key))
+
+    def __missing__(self, key: int) -> dict[str, Any]:
+        return {}  # Keras marks the first config too; ours are marked already
+
+
+@contextlib.contextmanager
+def identified(parts: list[Any], others: bool) -> Iterator[dict[int, Any]]:
+    """A scope in which each config of one of `parts` says which layer or operation it is of.
+
+    Keras writes `shared_object_id` into a config when it meets an object again, and into the first
+    one by hindsight: in vain if that was copied meanwhile, as it is inside models and wrappers. And
+    only `save_model` and `load_model` open such a scope.
+
+    Args:
+        parts: what to identify; it must stay alive for as long as the configs are used.
+        others: whether Keras marks all other objects by its own rules. It goes by addresses, which
+            may be taken again by another object where objects are also made inside the scope.
+
+    Yields:
+        The objects that stand for an id: read, and added to, when Keras makes objects from configs.
+    """
+    names = ("shared_objects/id_to_obj_map", "shared_objects/id_to_config_map")
+    before = [global_state.get_global_attribute(name) for name in names]
+    made: dict[int, Any] = {}
+    for name, value in zip(names, (made, _Configs({id(x) for x in parts}, others)), strict=True):
+        global_state.set_global_attribute(name, value)
+    try:
+        yield made
+    finally:
+        for name, value in zip(names, before, strict=True):
+            global_state.set_global_attribute(name, value)
+
+
+def calls_within(model: Any) -> list[tuple[Any, int]]:
+    """How often a Functional model calls each of its operations.
+
+    An operation's own list of calls is of all the models that use it.
+    """
+    if not isinstance(model, Functional):
+        return []
+    return [
+        (op, sum(make_node_key(op, i) in model._nodes for i in range(len(op._inbound_nodes))))
+        for op in model.operations
+    ]
+
+
+def may_overwrite(path: str) -> bool:
+    """Asks the user on the terminal, in Keras's words, whether a file may be replaced."""
+    return bool(ask_to_proceed_with_overwrite(path))
+
+
+def safe_mode(on: bool) -> contextlib.AbstractContextManager[Any]:
+    """A scope in which Python lambdas in configs are refused, or made; `load_model` opens one."""
+    scope: contextlib.AbstractContextManager[Any] = SafeModeScope(on)
+    return scope
+
+
+# --- what calling with other values asks ----------------------------------------------------------
+
+
+@contextlib.contextmanager
+def outside_stateless_calls() -> Iterator[None]:
+    """A scope in which what is assigned reaches the variables, though a stateless call runs."""
+    scope = global_state.get_global_attribute("stateless_scope")
+    global_state.set_global_attribute("stateless_scope", None)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute("stateless_scope", scope)
+
+
+def own_value(variable: keras.Variable) -> Any:
+    """What a variable itself holds, whatever a stateless call has for it; None before it is made.
+
+    `Variable.value` asks the scope that runs, which is who is asking here.
+    """
+    return variable._value
+
+
+def hand_out_losses(layers: Iterable[keras.Layer], losses: list[Any]) -> list[Any]:
+    """Gives losses that a stateless call collected to the layers that added them.
+
+    Without such a call `add_loss` puts them there itself. A layer knows its own by their identity.
+
+    Returns:
+        The losses that are of none of these layers.
+    """
+    left = {id(loss): loss for loss in losses}
+    for layer in layers:
+        own = [loss for loss in losses if id(loss) in layer._loss_ids]
+        layer._losses.extend(own)
+        layer._loss_ids.difference_update(map(id, own))
+        for loss in own:
+            left.pop(id(loss), None)
+    return list(left.values())
+
+
+def recomputes(layer: keras.Layer) -> bool:
+    """Whether the call of a layer may run again for the gradient, as `keras.RematScope` has it."""
+    mode = layer._remat_mode
+    if mode is None or mode.mode not in ("full", "larger_than", "list_of_layers"):
+        return False
+    return mode.mode != "list_of_layers" or layer.name in mode.layer_names

@@ -77,6 +77,10 @@ class LiveSource:
         """Change a weight so that its effective value becomes `value`, as `_assign.assign` says."""
         assign(address, *self._find(address), value)
 
+    def find(self, address: str) -> tuple[keras.Layer, str, keras.Variable]:
+        """The layer that holds a weight itself, its own name for it, and the variable of today."""
+        return self._find(address)
+
     def _find(self, address: str) -> tuple[keras.Layer, str, keras.Variable]:
         """The layer at an address, its own name for the weight, and the variable of today.
 
