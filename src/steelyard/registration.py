@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-LAYERS = f"{__package__}.layers"
+ROOMS = tuple(f"{__package__}.{room}" for room in ("layers", "parametrizations", "substitutes"))
 
 
 def register() -> None:
@@ -25,9 +25,14 @@ def register() -> None:
         # Half imported: Keras itself, or a plugin of it, is importing us.
         if getattr(sys.modules["keras"].__spec__, "_initializing", False):
             return
-        import_module(LAYERS)
+        _open()
     else:
         sys.meta_path.insert(0, _AfterKeras())
+
+
+def _open() -> None:
+    for room in ROOMS:
+        import_module(room)
 
 
 class _AfterKeras(MetaPathFinder):
@@ -51,6 +56,6 @@ def _then(loader: Any) -> None:
 
     def exec_module(module: ModuleType) -> None:
         run(module)
-        import_module(LAYERS)
+        _open()
 
     loader.exec_module = exec_module

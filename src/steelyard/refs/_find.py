@@ -156,7 +156,8 @@ def with_hops(way: Way, holder: keras.Layer, layer: keras.Layer) -> Way:
                     continue
                 seen.add(id(tensor))
                 op = before.operation
-                if isinstance(op, keras.Layer) and holds(op, layer):
+                # Not any layer that holds it: one that is shared is also in other ones.
+                if isinstance(op, keras.Layer) and descend(op, way.path[1:]) == (layer, ()):
                     return way._replace(hops=(*hops, index), kind=type(op).__name__)
                 queue.append(((*hops, index), before))
     return way

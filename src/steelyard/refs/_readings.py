@@ -24,6 +24,7 @@ class Readings:
 
     Attributes:
         references: all references that the layer holds.
+        listed: references that are only told of: to a weight of the layer itself.
         running: how many calls of the layer are running.
         built: what Keras set `built` to.
         taken: what the layer took in because it was saved without its owner.
@@ -31,6 +32,7 @@ class Readings:
 
     def __init__(self, built: bool = False) -> None:
         self.references: list[Any] = []
+        self.listed: list[Any] = []
         self.running = 0
         self.built = built
         self.taken: dict[int, keras.Variable] = {}
@@ -42,7 +44,7 @@ def held_references(layer: keras.Layer) -> list[Any]:
     def found() -> Iterator[Reference]:
         for value in attributes(layer).values():
             if isinstance(value, Readings):
-                yield from value.references
+                yield from (*value.references, *value.listed)
             yield from reach(value, Reference)
 
     return list({id(reference): reference for reference in found()}.values())

@@ -132,6 +132,15 @@ class WeightRef(Reference):
         self._target.check_shape(self._key(), owner)
         return owner
 
+    def owner(self) -> Owner | None:
+        """The layer that itself holds the weight, and the variable of now; None if not found."""
+        return self._owner(call_root())
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the value is the whole effective weight: not what is stored, nor a part of it."""
+        return not self._stored and not self._view
+
     def check(self) -> None:
         """Raises what reading would raise about the weight, without reading it."""
         self._spec()

@@ -19,6 +19,8 @@ _TRAINING = frozenset({"fit", "train_on_batch", "train_step"})
 _READING = frozenset({"predict", "predict_on_batch", "evaluate", "test_on_batch"})
 _EXPORTING = frozenset({"export", "export_saved_model", "add_endpoint", "track_and_add_endpoint"})
 _LOADING = frozenset({"load_model", "_load_model_from_fileobj"})
+_MAKING = frozenset({"__init__", "build"})
+_SAVING = frozenset({"_save_model_to_fileobj"})
 _CALLING = frozenset({"__call__", "call", "build", "stateless_call", "quantized_call"})
 
 
@@ -76,6 +78,19 @@ def fitting() -> list[keras.Layer]:
 def exporters() -> list[keras.Layer]:
     """The models that are being exported, outermost first."""
     return _running(_EXPORTING)
+
+
+def making() -> list[keras.Layer]:
+    """The layers whose `__init__` or `build` is running: what happens now is part of their code."""
+    return _running(_MAKING)
+
+
+def save_in_progress() -> int | None:
+    """A number for the save of a whole model that is running, config and weights; None if none."""
+    for frame in _frames():
+        if frame.f_code.co_name in _SAVING and _package(frame) == "keras":
+            return id(frame)
+    return None
 
 
 def symbolic_inputs(layer: keras.Layer) -> list[keras.KerasTensor]:

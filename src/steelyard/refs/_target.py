@@ -350,10 +350,10 @@ class Target:
         if self.layer is None or holder is None:
             return None
         models = [root for root in roots if isinstance(root, keras.Model) and root is not holder]
-        if self.layer is not holder and any(holds(root, self.layer) for root in models):
+        if not self.taken and any(holds(root, self.layer) for root in models):
             return None
         if not models:
-            return holder if self.layer is holder else None
+            return holder if self.taken else None
         for place in walk(models[0]):
             for reference in held_references(place.layer):
                 other = reference._target

@@ -26,7 +26,8 @@ def adopt(layer: keras.Layer) -> Ledger:
     if ledger is None:
         ledger = Ledger(layer)
         vars(layer)[LEDGER] = ledger
-        layer.__class__ = _class_for(ledger.base)
+        base: Any = ledger.base
+        layer.__class__ = _class_for(base)
         _watch_quantize(layer)
     return ledger
 

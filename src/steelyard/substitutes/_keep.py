@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import uuid
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -197,10 +198,10 @@ def _keeper(
             parents = [above[-1][1]]
         else:
             parents = holders(layer)
-            if parents and not any(_asks(parent, layer) for parent in parents):
+            if parents and not any(_writes(parent, layer) for parent in parents):
                 gc.collect()  # what is dead holds nothing
                 parents = holders(layer)
-        if not parents or any(_asks(parent, layer) for parent in parents):
+        if not parents or any(_writes(parent, layer) for parent in parents):
             break
         if by_code and any(parent is maker for parent in parents for maker in making()):
             break
@@ -213,24 +214,22 @@ def _keeper(
     return layer, way
 
 
-def _asks(holder: keras.Layer, layer: keras.Layer) -> bool:
-    """Whether a layer, when it is written down, asks another one for its config."""
-    asked = []
+def _writes(holder: keras.Layer, layer: keras.Layer) -> bool:
+    """Whether the config of a layer has that of another one in it.
+
+    To be asked is not enough: `LSTM` asks its cell, and throws the answer away.
+    """
+    mark = uuid.uuid4().hex
     get_config = layer.get_config
-
-    def noted() -> Any:
-        asked.append(True)
-        return get_config()
-
-    vars(layer)["get_config"] = noted
+    vars(layer)["get_config"] = lambda: {**get_config(), "mark": mark}
     try:
-        # A layer that cannot be written down asks nobody; saving it will say why.
+        # A layer that cannot be written down writes nobody; saving it will say why.
         with contextlib.suppress(Exception), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            keras.saving.serialize_keras_object(holder)
+            return mark in repr(keras.saving.serialize_keras_object(holder))
     finally:
         del vars(layer)["get_config"]
-    return bool(asked)
+    return False
 
 
 # --- the models around it -------------------------------------------------------------------------
