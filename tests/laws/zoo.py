@@ -91,6 +91,16 @@ class FromMany(sy.layers.Borrower):
         return ops.matmul(x, ops.cast(sum(kernel() for kernel in self.kernels), x.dtype))
 
 
+@keras.saving.register_keras_serializable(package="zoo")
+def doubled(value):
+    return value * 2
+
+
+def tied(layer: keras.Layer, to: Any, **kwargs: Any) -> keras.Layer:
+    """A stock layer whose kernel is another layer's."""
+    return sy.tie(layer, "kernel", to=to, **kwargs)
+
+
 @dataclass(frozen=True)
 class Case:
     """A borrowing layer and what it must compute.
@@ -284,6 +294,61 @@ CASES = (
         KERNEL,
         lambda x, values, own: x @ values[0].T,
         width=3,
+    ),
+    Case(
+        "tie",
+        dense("proj"),
+        lambda owners, outputs, at: tied(keras.layers.Dense(3, name="borrower"), owners["proj"]),
+        KERNEL,
+        lambda x, values, own: x @ values[0] + own[0],
+        asks="",
+    ),
+    Case(
+        "tie transposed",
+        dense("proj"),
+        lambda owners, outputs, at: tied(
+            keras.layers.Dense(WIDTH, "tanh", name="borrower"),
+            sy.ref(owners["proj"]),
+            transform="transpose",
+        ),
+        KERNEL,
+        lambda x, values, own: np.tanh(x @ values[0].T + own[0]),
+        width=3,
+        asks="",
+    ),
+    Case(
+        "tie to embedding",
+        lambda: {"table": keras.layers.Embedding(7, 3, name="table")},
+        lambda owners, outputs, at: tied(
+            keras.layers.Dense(7, use_bias=False, name="borrower"),
+            sy.ref(owners["table"], "embeddings").T,
+        ),
+        (("table", "embeddings"),),
+        lambda x, values, own: x @ values[0].T,
+        width=3,
+        asks="",
+    ),
+    Case(
+        "tie by function",
+        dense("proj"),
+        lambda owners, outputs, at: tied(
+            keras.layers.EinsumDense("ab,bc->ac", 3, bias_axes="c", name="borrower"),
+            owners["proj"],
+            transform=doubled,
+        ),
+        KERNEL,
+        lambda x, values, own: x @ (2 * values[0]) + own[0],
+        asks="",
+    ),
+    Case(
+        "tie by address",
+        dense("proj"),
+        lambda owners, outputs, at: tied(
+            keras.layers.Dense(3, name="borrower"), sy.ref(at.format("proj") + "/kernel")
+        ),
+        KERNEL,
+        lambda x, values, own: x @ values[0] + own[0],
+        asks="",
     ),
 )
 BY_NAME = {case.name: case for case in CASES}

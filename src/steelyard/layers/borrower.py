@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-import math
 from typing import Any
 
 import keras
 
 from steelyard.errors import TargetError
 from steelyard.live import as_default, holds, own_variables, reach
-from steelyard.refs import Reader, Readings, Target, WeightRef, is_target_config, ref
+from steelyard.refs import (
+    Reader,
+    Readings,
+    Target,
+    WeightRef,
+    build_once,
+    is_target_config,
+    ref,
+)
 
 _SEVERAL = inspect.Parameter.VAR_POSITIONAL
 
@@ -58,7 +64,7 @@ class Borrower(Reader, keras.layers.Layer):
         layer = super().__new__(cls, *args, **kwargs)
         # Past the trackers of Keras, TensorFlow and torch, none of which is set up yet.
         object.__setattr__(layer, "_ledger", Ledger(_given(cls, args, kwargs)))
-        object.__setattr__(layer, "build", _once(layer, layer.build))
+        object.__setattr__(layer, "build", build_once(layer))
         return layer
 
     def borrow(
@@ -100,10 +106,6 @@ class Borrower(Reader, keras.layers.Layer):
         """The shape that `call` gives for inputs of `input_shape`; wrappers ask for it."""
         spec = self.compute_output_spec(keras.KerasTensor(input_shape, self.compute_dtype))
         return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), spec)
-
-    def count_params(self) -> int:
-        """The number of parameters that the layer itself owns."""
-        return sum(math.prod(variable.shape) for variable in self.weights)
 
     def quantize(self, mode: str | None = None, **kwargs: Any) -> None:
         """Does nothing: what there is to quantize belongs to the owner."""
@@ -198,20 +200,6 @@ class Borrower(Reader, keras.layers.Layer):
             twin.build_from_config(self.get_build_config())
             twin.set_weights(self.get_weights())
         return twin
-
-
-def _once(layer: Borrower, build: Any) -> Any:
-    """`build`, but not again for a layer that merely does not know its owner yet.
-
-    Wrappers build what says that it is not built.
-    """
-
-    @functools.wraps(build)
-    def build_once(*args: Any, **kwargs: Any) -> None:
-        if not (layer._ledger.built and layer.is_complete()):
-            build(*args, **kwargs)
-
-    return build_once
 
 
 def _given(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from steelyard.live._keras import is_graph_model as is_graph_model
 from steelyard.live._keras import is_initialized as is_initialized
 from steelyard.live._keras import is_remade_from_layers as is_remade_from_layers
 from steelyard.live._keras import let_go as let_go
+from steelyard.live._keras import mapped_value as mapped_value
 from steelyard.live._keras import may_overwrite as may_overwrite
 from steelyard.live._keras import operations as operations
 from steelyard.live._keras import optimized as optimized
@@ -42,6 +43,8 @@ from steelyard.live._keras import reopen as reopen
 from steelyard.live._keras import safe_mode as safe_mode
 from steelyard.live._keras import unmapped as unmapped
 from steelyard.live._keras import written as written
+from steelyard.live._override import call_with as call_with
+from steelyard.live._override import spec_with as spec_with
 from steelyard.live._quantized import read as read
 from steelyard.live._source import LiveSource as LiveSource
 from steelyard.live._substitute import Recipe as Recipe
@@ -76,6 +79,7 @@ __all__ = [
     "bring_back",
     "call_arguments",
     "call_root",
+    "call_with",
     "calls",
     "calls_within",
     "children",
@@ -99,6 +103,7 @@ __all__ = [
     "is_initialized",
     "is_remade_from_layers",
     "let_go",
+    "mapped_value",
     "may_overwrite",
     "models_around",
     "operations",
@@ -114,6 +119,7 @@ __all__ = [
     "read",
     "reopen",
     "safe_mode",
+    "spec_with",
     "still_held",
     "stored",
     "substitutes",

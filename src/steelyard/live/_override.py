@@ -35,7 +35,7 @@ from steelyard.live._keras import (
 )
 from steelyard.live._quantized import read
 from steelyard.live._substitute import Substitute, substitutes
-from steelyard.live._walk import holds, walk
+from steelyard.live._walk import Place, holds, walk
 
 
 def call_with(
@@ -61,20 +61,22 @@ def call_with(
     """
     if not weights:
         return layer(*inputs, **kwargs)
-    build(layer, inputs, kwargs)
-    with _Overlay(layer, _stand_ins(layer, weights)):
+    places = build(layer, inputs, kwargs)
+    with _Overlay(layer, _stand_ins(layer, places, weights)):
         return layer(*inputs, **kwargs)
 
 
-def build(layer: keras.Layer, inputs: Iterable[Any], kwargs: dict[str, Any]) -> None:
-    """Builds a layer for these inputs, if it or a part of it is not.
+def build(layer: keras.Layer, inputs: Iterable[Any], kwargs: dict[str, Any]) -> list[Place]:
+    """Builds a layer for these inputs, if it or a part of it is not; gives the layer's parts.
 
     Inside a stateless call a new variable has no value yet, so it must be there before.
     """
-    if layer.built and not _source._unbuilt(walk(layer)):
-        return
+    places = walk(layer)
+    if layer.built and not _source._unbuilt(places):
+        return places
     try:
         output_spec(layer, inputs, kwargs)
+        return walk(layer)
     except SteelyardError:
         raise
     except Exception as error:
@@ -88,6 +90,16 @@ def output_spec(layer: keras.Layer, inputs: Iterable[Any], kwargs: dict[str, Any
     """The symbolic output of a plain call, of which no graph knows; builds the layer."""
     arguments = keras.tree.map_structure(_symbolic, (list(inputs), kwargs))
     return _PlainCall(layer).compute_output_spec(*arguments[0], **arguments[1])
+
+
+def spec_with(
+    layer: keras.Layer, inputs: Iterable[Any], weights: Mapping[str, Any], kwargs: dict[str, Any]
+) -> Any:
+    """The symbolic output of `call_with`, as far as names and shapes let it; builds the layer."""
+    spec = output_spec(layer, inputs, kwargs)
+    for name, weight in find_named(layer, walk(layer), weights).items():
+        check_shape(name, weight, weights[name])
+    return spec
 
 
 class _PlainCall(keras.Operation):
@@ -128,8 +140,8 @@ class Weight(NamedTuple):
         return _effective._lora(self.layer, self.variable.name if stands else self.name)
 
 
-def find_named(layer: keras.Layer, names: Iterable[str]) -> dict[str, Weight]:
-    """The weights in or below a layer that names mean, each by its name.
+def find_named(layer: keras.Layer, places: list[Place], names: Iterable[str]) -> dict[str, Weight]:
+    """The weights that names mean in a layer with these parts, each by its name.
 
     A name is an address inside the layer or the end of one, as long as no other weight's ends like
     that; or the attribute of the layer that holds the weight.
@@ -140,7 +152,7 @@ def find_named(layer: keras.Layer, names: Iterable[str]) -> dict[str, Weight]:
         QuantizationError: If a weight is stored as codes.
         SteelyardError: If the layer makes something else of the weight before it uses it.
     """
-    rows = [row for listed in _source._rows(walk(layer)) for row in listed]
+    rows = [row for listed in _source._rows(places) for row in listed]
     found: dict[str, Weight] = {}
     meant: dict[int, str] = {}
     for name in names:
@@ -223,10 +235,12 @@ def _described(layer: keras.Layer) -> str:
 # --- From values to what stands for them ----------------------------------------------------------
 
 
-def _stand_ins(layer: keras.Layer, weights: Mapping[str, Any]) -> dict[int, Any]:
+def _stand_ins(
+    layer: keras.Layer, places: list[Place], weights: Mapping[str, Any]
+) -> dict[int, Any]:
     """What the layer must find where it reads each variable, by the variable's identity."""
-    named = find_named(layer, weights)
-    _refuse_recomputing(layer, named)
+    named = find_named(layer, places, weights)
+    _refuse_recomputing(places, named)
     values = {id(w.variable): _value(name, w, weights[name]) for name, w in named.items()}
     return {id(w.variable): _less_lora(w, values) for w in named.values()}
 
@@ -287,13 +301,11 @@ def _less_lora(weight: Weight, values: dict[int, Any]) -> Any:
         return ops.cast(ops.subtract(value, delta), value.dtype)
 
 
-def _refuse_recomputing(layer: keras.Layer, named: dict[str, Weight]) -> None:
+def _refuse_recomputing(places: list[Place], named: dict[str, Weight]) -> None:
     """Refuses what TensorFlow and torch would run again, for the gradient, after the call."""
     if keras.backend.backend() == "jax":
         return
-    for place in walk(layer):
-        if not recomputes(place.layer):
-            continue
+    for place in [place for place in places if recomputes(place.layer)]:
         for name, weight in named.items():
             if holds(place.layer, weight.layer):
                 raise SteelyardError(

@@ -9,6 +9,7 @@ from steelyard.refs._find import upstream as upstream
 from steelyard.refs._owner import Owner as Owner
 from steelyard.refs._owner import find_weight as find_weight
 from steelyard.refs._reader import Reader as Reader
+from steelyard.refs._reader import build_once as build_once
 from steelyard.refs._readings import Readings as Readings
 from steelyard.refs._ref import WeightRef as WeightRef
 from steelyard.refs._ref import ref as ref
@@ -26,6 +27,7 @@ __all__ = [
     "Target",
     "WeightRef",
     "bind",
+    "build_once",
     "descend",
     "feeding",
     "find_weight",

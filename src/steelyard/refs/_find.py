@@ -257,7 +257,7 @@ def look_up(
     for root in roots:
         for container in _containers(holder, root):
             layer, left = descend(container, address)
-            if len(left) < len(address) or own_weight(layer, address[-1]):
+            if len(left) < len(address) or own_weight(layer, "/".join(address)):
                 return [(layer, left)]
     for start in [holder, *roots]:
         for around in in_graph(start) if start is not None else ():

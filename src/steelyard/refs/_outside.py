@@ -6,14 +6,24 @@ weight that it does not train or save, and exporting a weight as a frozen consta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from steelyard.errors import ForeignOwnerError
-from steelyard.live import dtype_of, holds, stored, unmapped
+from steelyard.live import (
+    bring_back,
+    dtype_of,
+    holds,
+    is_initialized,
+    mapped_value,
+    own_dtype,
+    stored,
+    ultimate,
+    unmapped,
+)
 from steelyard.refs import _stack
 from steelyard.refs._owner import Owner
 
@@ -22,8 +32,13 @@ if TYPE_CHECKING:
 
 
 def would_be_constant(variable: keras.Variable) -> bool:
-    """Whether JAX would bake the present value of a variable into the program that it compiles."""
-    return keras.backend.backend() == "jax" and unmapped(variable)
+    """Whether JAX would bake the present value of a variable into the program that it compiles.
+
+    Or what its initializer gives, if a trainer has the value.
+    """
+    if keras.backend.backend() != "jax":
+        return False
+    return any(unmapped(part) or not is_initialized(part) for part in ultimate(variable))
 
 
 def bring_up_to_date() -> None:
@@ -58,6 +73,18 @@ def check(reference: WeightRef, owner: Owner, reader: keras.Layer | None) -> Non
         raise ForeignOwnerError(_refusal("trained", trainers[0], owner))
 
 
+def is_trained(reference: WeightRef, owner: Owner, model: keras.Layer) -> bool:
+    """Whether training `model` moves what a reference reads, by the gradient of what it gives."""
+    if reference.stops_gradient or not owner.is_in(model):
+        return False
+    parts: Iterable[keras.Variable] = [owner.variable]
+    if owner.layer is not None:
+        if not owner.layer.trainable:
+            return False
+        parts = stored(owner.layer, owner.name, owner.variable).values()
+    return any(part.trainable for part in parts)
+
+
 def _refusal(doing: str, model: keras.Layer, owner: Owner) -> str:
     harm = {
         "trained": f"training '{model.name}' would neither train nor save it",
@@ -76,18 +103,33 @@ def _refusal(doing: str, model: keras.Layer, owner: Owner) -> str:
 
 
 def read_live(owner: Owner, read: Callable[[], Any]) -> Any:
-    """Reads a weight that a compiled JAX program was not handed: from the host, at each run."""
+    """Reads a weight that a compiled JAX program was not handed.
+
+    As the step that runs has it, if it is a weight of the model that takes the step; or else from
+    the host, at each run.
+    """
     import jax
 
-    if not isinstance(keras.ops.ones(()), jax.core.Tracer):
-        return read()
+    in_step = _stack.values_in_step()
+    tracing = isinstance(keras.ops.ones(()), jax.core.Tracer)
 
     def now(variable: keras.Variable) -> Any:
+        value = mapped_value(variable)
+        value = in_step.get(id(variable)) if value is None else value
+        if value is not None or not tracing:
+            return value
         spec = jax.ShapeDtypeStruct(tuple(variable.shape), dtype_of(variable))
-        return jax.pure_callback(lambda: np.asarray(variable.value), spec)
+        return jax.pure_callback(lambda: on_host(variable), spec)
+
+    def on_host(variable: keras.Variable) -> np.ndarray:
+        if owner.layer is not None:
+            bring_back(owner.layer, [variable])
+        with own_dtype():
+            return np.asarray(variable.value)
 
     parts = {owner.name: owner.variable}
     if owner.layer is not None:
         parts = stored(owner.layer, owner.name, owner.variable)
-    with keras.StatelessScope([(part, now(part)) for part in parts.values()]):
+    values = [(part, now(part)) for part in parts.values()]
+    with keras.StatelessScope([(part, value) for part, value in values if value is not None]):
         return read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import keras
@@ -81,6 +82,12 @@ class Reader:
         """
         return True
 
+    def count_params(self) -> int:
+        """The number of parameters that the layer itself owns."""
+        if not self._readings.built:
+            return int(super().count_params())  # type: ignore[misc]
+        return sum(math.prod(variable.shape) for variable in self.weights)  # type: ignore
+
     # --- saved without the owner ----------------------------------------------------------------
 
     def take_in_if_lent(self, target: Target) -> None:
@@ -115,6 +122,22 @@ class Reader:
         """The variables that the layer itself holds, without what it took in."""
         mine = own_variables(self)
         return [variable for variable in mine if id(variable) not in self._readings.taken]
+
+
+def build_once(layer: Any) -> Any:
+    """`build`, but not again for a reader that merely does not know its owner yet.
+
+    Wrappers build what says that it is not built.
+    """
+    build = layer.build
+
+    @functools.wraps(build)
+    def build_if_not_built(*args: Any, **kwargs: Any) -> None:
+        reads = isinstance(layer, Reader)
+        if not (reads and layer._readings.built and layer.is_complete()):
+            build(*args, **kwargs)
+
+    return build_if_not_built
 
 
 def _number(name: str) -> tuple[str, int]:

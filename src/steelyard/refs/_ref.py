@@ -9,7 +9,13 @@ from typing import Any
 import keras
 
 from steelyard.errors import SteelyardError, TargetError
-from steelyard.live import call_root, in_shape_inference, own_dtype, read
+from steelyard.live import (
+    call_root,
+    in_shape_inference,
+    in_stateless_scope,
+    own_dtype,
+    read,
+)
 from steelyard.refs import _outside, _stack, _target, _view
 from steelyard.refs._owner import Owner
 from steelyard.refs._readings import Reference
@@ -110,7 +116,14 @@ class WeightRef(Reference):
             UnboundReferenceError: the owner has not been found.
             ForeignOwnerError: the running model trains, or is exported, without the owner in it.
         """
-        root = call_root()
+        return self.read_in(call_root())
+
+    def read_in(self, root: keras.Layer | None) -> Any:
+        """The current value, as for a call, on behalf of a model whose call does not run now.
+
+        Args:
+            root: the model whose losses or logs the value is for, where the owner is looked for.
+        """
         owner = self._owner(root)
         if owner is None:
             return self._stand_in(root)
@@ -141,6 +154,11 @@ class WeightRef(Reference):
         """Whether the value is the whole effective weight: not what is stored, nor a part of it."""
         return not self._stored and not self._view
 
+    def is_trained_by(self, model: keras.Layer) -> bool:
+        """Whether training `model` moves the weight, by the gradient of what is read here."""
+        owner = self._owner(model)
+        return owner is not None and _outside.is_trained(self, owner, model)
+
     def check(self) -> None:
         """Raises what reading would raise about the weight, without reading it."""
         self._spec()
@@ -149,7 +167,7 @@ class WeightRef(Reference):
         return self._target.key(self._weight, self._stored)
 
     def _read(self, owner: Owner, root: keras.Layer | None) -> Any:
-        if root is None:
+        if call_root() is None and not in_stateless_scope():
             _outside.bring_up_to_date()
         inferring = in_shape_inference()
         unlisted = not inferring and _outside.would_be_constant(owner.variable)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 import keras
 
@@ -20,6 +21,9 @@ _READING = frozenset({"predict", "predict_on_batch", "evaluate", "test_on_batch"
 _EXPORTING = frozenset({"export", "export_saved_model", "add_endpoint", "track_and_add_endpoint"})
 _LOADING = frozenset({"load_model", "_load_model_from_fileobj"})
 _MAKING = frozenset({"__init__", "build"})
+_ASKING = frozenset({"losses"})
+_HOSTING = frozenset({"fit", "evaluate", "predict"})
+_STATE = ("trainable_variables", "non_trainable_variables")
 _SAVING = frozenset({"_save_model_to_fileobj"})
 _CALLING = frozenset({"__call__", "call", "build", "stateless_call", "quantized_call"})
 
@@ -83,6 +87,32 @@ def exporters() -> list[keras.Layer]:
 def making() -> list[keras.Layer]:
     """The layers whose `__init__` or `build` is running: what happens now is part of their code."""
     return _running(_MAKING)
+
+
+def asking() -> list[keras.Layer]:
+    """The layers whose `losses` are being collected, outermost first."""
+    return _running(_ASKING)
+
+
+def values_in_step() -> dict[int, Any]:
+    """What the step of training or testing that runs has for variables, by their `id`.
+
+    On JAX the values of a step are arguments and local variables of the functions that take it, and
+    stand nowhere else: Keras's own `Metric.result` and the `compute_loss` of a `train_step` that a
+    user wrote run without them. In `train_step` they are those after the update, once it is made.
+    """
+    found: dict[int, Any] = {}
+    for frame in _frames():
+        if frame.f_code.co_name in _HOSTING:
+            break
+        for model in _layers_in(frame, 1):
+            for name in _STATE:
+                values = frame.f_locals.get(name)
+                variables = getattr(model, name) if isinstance(values, (list, tuple)) else []
+                if variables and len(variables) == len(values):
+                    pairs = zip(variables, values, strict=True)
+                    found = {id(variable): value for variable, value in pairs} | found
+    return found
 
 
 def save_in_progress() -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from steelyard.live import as_default, is_default
+from steelyard.refs import build_once
 from steelyard.substitutes._ledger import LEDGER, Ledger, ledger_of
 
 _register = keras.saving.register_keras_serializable(package="steelyard", name="Rewritten")
@@ -28,6 +29,7 @@ def adopt(layer: keras.Layer) -> Ledger:
         vars(layer)[LEDGER] = ledger
         base: Any = ledger.base
         layer.__class__ = _class_for(base)
+        vars(layer)["build"] = build_once(layer)
         _watch_quantize(layer)
     return ledger
 
