@@ -16,6 +16,7 @@ from steelyard.refs._ref import ref as ref
 from steelyard.refs._stack import fitting as fitting
 from steelyard.refs._stack import making as making
 from steelyard.refs._stack import save_in_progress as save_in_progress
+from steelyard.refs._stack import trainers as trainers
 from steelyard.refs._stack import writers as writers
 from steelyard.refs._target import Target as Target
 from steelyard.refs._target import is_target_config as is_target_config
@@ -38,6 +39,7 @@ __all__ = [
     "ref",
     "references",
     "save_in_progress",
+    "trainers",
     "upstream",
     "writers",
 ]

@@ -85,6 +85,24 @@ def is_trained(reference: WeightRef, owner: Owner, model: keras.Layer) -> bool:
     return any(part.trainable for part in parts)
 
 
+def is_of_now(variable: keras.Variable) -> bool:
+    """Whether a read gives the value of the moment at which the running code is carried out.
+
+    JAX compiles code that may run much later. Then nobody knows, unless the values are arguments of
+    that code, or the step that it belongs to can be told.
+    """
+    if keras.backend.backend() != "jax" or not _in_trace():
+        return True
+    known = all(mapped_value(part) is not None for part in ultimate(variable))
+    return known or bool(_stack.values_in_step())
+
+
+def _in_trace() -> bool:
+    import jax
+
+    return isinstance(keras.ops.ones(()), jax.core.Tracer)
+
+
 def _refusal(doing: str, model: keras.Layer, owner: Owner) -> str:
     harm = {
         "trained": f"training '{model.name}' would neither train nor save it",
@@ -110,8 +128,7 @@ def read_live(owner: Owner, read: Callable[[], Any]) -> Any:
     """
     import jax
 
-    in_step = _stack.values_in_step()
-    tracing = isinstance(keras.ops.ones(()), jax.core.Tracer)
+    in_step, tracing = _stack.values_in_step(), _in_trace()
 
     def now(variable: keras.Variable) -> Any:
         value = mapped_value(variable)

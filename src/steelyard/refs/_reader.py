@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from typing import Any
 
 import keras
 
-from steelyard.live import add_inputs, own_variables, reopen
+from steelyard.errors import SteelyardError
+from steelyard.live import add_inputs, holds, own_variables, reopen
 from steelyard.refs._find import feeding
 from steelyard.refs._readings import Readings
+from steelyard.refs._ref import WeightRef
+from steelyard.refs._stack import asking
 from steelyard.refs._target import Target
 
 # The argument of a symbolic call that holds the outputs of owners; a model's graph keeps it.
@@ -67,8 +71,9 @@ class Reader:
         its pieces. That call is where a reader inside a nested model finds its owner.
         """
         readings = self._readings
-        known = all(reference.is_bound for reference in readings.references)
-        return readings.built and self.is_complete() and (known or readings.running > 0)
+        if not readings.built or not self.is_complete():
+            return False
+        return readings.running > 0 or all(map(_is_known, readings.references))
 
     @built.setter
     def built(self, value: bool) -> None:
@@ -87,6 +92,16 @@ class Reader:
         if not self._readings.built:
             return int(super().count_params())  # type: ignore[misc]
         return sum(math.prod(variable.shape) for variable in self.weights)  # type: ignore
+
+    def asker(self) -> keras.Layer | None:
+        """The outermost model that trains, or asks for losses or metrics, and holds this layer."""
+        layer: Any = self
+        for model in asking():
+            if model not in self._readings.askers and holds(model, layer):
+                self._readings.askers.add(model)
+            if model in self._readings.askers:
+                return model
+        return None
 
     # --- saved without the owner ----------------------------------------------------------------
 
@@ -133,11 +148,23 @@ def build_once(layer: Any) -> Any:
 
     @functools.wraps(build)
     def build_if_not_built(*args: Any, **kwargs: Any) -> None:
-        reads = isinstance(layer, Reader)
-        if not (reads and layer._readings.built and layer.is_complete()):
+        if not isinstance(layer, Reader):
             build(*args, **kwargs)
+        elif not (layer._readings.built and layer.is_complete()):
+            layer._readings.running += 1
+            try:
+                build(*args, **kwargs)
+            finally:
+                layer._readings.running -= 1
 
     return build_if_not_built
+
+
+def _is_known(reference: WeightRef) -> bool:
+    """Whether the owner is known, or can be told from the graph that the layer is in."""
+    with contextlib.suppress(SteelyardError):
+        return reference.is_bound or reference.layer is not None
+    return False
 
 
 def _number(name: str) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ class Readings:
         running: how many calls of the layer are running.
         built: what Keras set `built` to.
         taken: what the layer took in because it was saved without its owner.
+        askers: the models that were found to hold the layer when they asked for losses or metrics.
     """
 
     def __init__(self, built: bool = False) -> None:
@@ -36,6 +38,7 @@ class Readings:
         self.running = 0
         self.built = built
         self.taken: dict[int, keras.Variable] = {}
+        self.askers: weakref.WeakSet[keras.Layer] = weakref.WeakSet()
 
 
 def held_references(layer: keras.Layer) -> list[Any]:

@@ -159,6 +159,11 @@ class WeightRef(Reference):
         owner = self._owner(model)
         return owner is not None and _outside.is_trained(self, owner, model)
 
+    def is_of_now(self, root: keras.Layer | None) -> bool:
+        """Whether `read_in` would give the value of the step that runs."""
+        owner = self._owner(root)
+        return owner is not None and _outside.is_of_now(owner.variable)
+
     def check(self) -> None:
         """Raises what reading would raise about the weight, without reading it."""
         self._spec()

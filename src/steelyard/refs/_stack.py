@@ -21,7 +21,7 @@ _READING = frozenset({"predict", "predict_on_batch", "evaluate", "test_on_batch"
 _EXPORTING = frozenset({"export", "export_saved_model", "add_endpoint", "track_and_add_endpoint"})
 _LOADING = frozenset({"load_model", "_load_model_from_fileobj"})
 _MAKING = frozenset({"__init__", "build"})
-_ASKING = frozenset({"losses"})
+_ASKING = frozenset({"losses", "get_metrics_result", "test_step"})
 _HOSTING = frozenset({"fit", "evaluate", "predict"})
 _STATE = ("trainable_variables", "non_trainable_variables")
 _SAVING = frozenset({"_save_model_to_fileobj"})
@@ -90,8 +90,11 @@ def making() -> list[keras.Layer]:
 
 
 def asking() -> list[keras.Layer]:
-    """The layers whose `losses` are being collected, outermost first."""
-    return _running(_ASKING)
+    """The models that train, are evaluated, or whose losses or metrics are wanted; outermost first.
+
+    What they ask a layer for is asked outside of its call.
+    """
+    return _running(_TRAINING | _ASKING)
 
 
 def values_in_step() -> dict[int, Any]:

@@ -50,7 +50,8 @@ def _swap_in(held: Any, old: Any, new: Any, depth: int = 8) -> bool:
 
 def substitute_for(layer: keras.Layer, name: str) -> keras.Variable:
     """What a layer computes with for a weight of its own: a substitute, or what it stores."""
-    return substitutes(layer).get(name) or dict(own_weights(layer))[name]
+    standing = substitutes(layer).get(name)
+    return dict(own_weights(layer))[name] if standing is None else standing
 
 
 def stand_in(layer: keras.Layer, name: str, new: Substitute, ledger: Ledger, keep: bool) -> None:

@@ -9,7 +9,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from steelyard.errors import SteelyardError, SubstituteError, TargetError
+from steelyard.errors import (
+    SteelyardError,
+    SubstituteError,
+    TargetError,
+    UnboundReferenceError,
+    UnbuiltOwnerError,
+)
 from steelyard.live import Substitute, assign, producer, stored, substitutes
 from steelyard.refs import Owner, WeightRef, ref
 from steelyard.substitutes._keep import kind, rewrite
@@ -119,8 +125,9 @@ class Tie(Rewrite):
         # Under LoRA the base is frozen: what is borrowed is then read, not trained, from here.
         self._stops = bool(getattr(site, "lora_enabled", False)) and not before.trainable
         substitute = Substitute.standing_for(before, self, site)
-        if self._is_readable():
-            substitute.worked_out()  # says both shapes if they do not fit
+        with contextlib.suppress(UnbuiltOwnerError, UnboundReferenceError):
+            if self._owner() is not None:
+                substitute.worked_out()  # says both shapes if they do not fit
         stand_in(site, name, substitute, ledger, keep=False)
 
     def repeats(self, other: Rewrite) -> bool:
@@ -170,9 +177,6 @@ class Tie(Rewrite):
             return self._reference.owner()
         except SteelyardError:
             return None
-
-    def _is_readable(self) -> bool:
-        return self._owner() is not None
 
     # --- as a recipe ----------------------------------------------------------------------------
 
