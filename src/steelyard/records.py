@@ -6,6 +6,8 @@ import math
 import re
 from dataclasses import dataclass, field
 
+from steelyard.errors import SteelyardError
+
 
 @dataclass(frozen=True, slots=True)
 class WeightSpec:
@@ -69,3 +71,79 @@ class Borrowing:
     def __str__(self) -> str:
         state = "bound" if self.is_bound else f"not bound: {self.reason or 'nobody looked yet'}"
         return f"{self.holder} borrows {self.target} ({state})"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about a model that will go wrong without a word.
+
+    Args:
+        code: What goes wrong, in one or a few words that stay the same: `"untracked-layer"`. Each
+            has a page of that name in the documentation, under `audit/`.
+        address: Where: of a weight, of a layer, or of what a layer holds; "" is the model itself.
+        message: What is there, and what will happen, in one sentence.
+        fix: What to do about it, in one sentence.
+    """
+
+    code: str
+    address: str
+    message: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.code}  {self.address or '(the model)'}: {self.message} Fix: {self.fix}"
+
+
+CHANGE_KINDS = {
+    "copied": "the target has the source's value now",
+    "reshaped": "both have it, in different shapes; a copy has carried it over",
+    "skipped": "both have it, and the target kept its own; the reason says why",
+    "missing": "the target has it and the source lacks it; the target kept its own",
+    "unused": "the source has it and the target has no place for it",
+    "merged": "a part of another weight, such as a LoRA factor, whose value arrived with that one",
+    "unchanged": "the same value in both, or one and the same weight",
+    "added": "only the second of two sources has it",
+    "removed": "only the first of two sources has it",
+    "renamed": "both have its value, at different addresses",
+    "changed": "both have it, with different values; the amount says by how much",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of one weight between a source and a target, or how two sources differ in it.
+
+    Of two sources that are compared, the first stands in the source's place, the second in the
+    target's.
+
+    Args:
+        address: Where it is in the target; where it would be, if the target has no such weight.
+        kind: One of `CHANGE_KINDS`, which says what each means.
+        source: Where it is in the source; None if it is not there.
+        reason: Why, or how; empty where there is nothing to add.
+        shape: Its shape in the target; None if it is not there.
+        source_shape: Its shape in the source; None if it is not there.
+        dtype: The dtype in which the target stores it.
+        source_dtype: The dtype in which the source stores it.
+        amount: By how much the values differ: the norm of the difference over that of the source's
+            value; None where nobody compared them.
+    """
+
+    address: str
+    kind: str
+    source: str | None = None
+    reason: str = ""
+    shape: tuple[int, ...] | None = None
+    source_shape: tuple[int, ...] | None = None
+    dtype: str | None = None
+    source_dtype: str | None = None
+    amount: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in CHANGE_KINDS:
+            kinds = ", ".join(map(repr, CHANGE_KINDS))
+            raise SteelyardError(f"A change is one of {kinds}. Received: {self.kind!r}")
+
+    def __str__(self) -> str:
+        origin = "" if self.source in (None, self.address) else f" (from {self.source})"
+        return f"{self.kind} {self.address}{origin}{self.reason and f': {self.reason}'}"

@@ -179,3 +179,47 @@ def test_c57_get_and_set_weights_after_freezing(frozen):
     other.get_layer(frozen).trainable = False
     other.set_weights(before)
     np.testing.assert_allclose(array(other(X)), array(model(X)), **CLOSE)
+
+
+def detector(classes, name, nested=False):
+    """Blocks that are named as in a published model, under a head of one's own."""
+    inputs = keras.Input((4,))
+    blocks = [keras.layers.Dense(3, name="block_1"), keras.layers.Dense(3, name="block_2")]
+    body = keras.Sequential([keras.Input((4,)), *blocks], name="body")
+    hidden = body(inputs) if nested else blocks[1](blocks[0](inputs))
+    return randomize(
+        keras.Model(inputs, keras.layers.Dense(classes, name="head")(hidden), name=name)
+    )
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_c82_weights_move_by_name_and_the_rest_is_told(nested, elsewhere):
+    old, new = detector(2, "old"), detector(5, "new", nested)
+    old.compile("sgd", "mse")
+    old.fit(X, np.zeros((4, 2)), verbose=0)
+    blocks = [old.get_layer(f"block_{i}") for i in (1, 2)]
+    wanted = array(blocks[1](blocks[0](X)))
+    head = [array(v) for v in new.get_layer("head").weights]
+    rename = {r"re:(block_.*)": r"body/\1"} if nested else None
+    changes = sy.copy_weights(old, new, rename=rename)
+    assert (len(changes.copied), len(changes.missing), len(changes.unused)) == (4, 0, 0)
+    assert changes.skipped.addresses == ("head/kernel", "head/bias")
+    assert changes["head/kernel"].reason == "shape (3, 2) does not fit (3, 5)"
+    should_be = wanted @ head[0] + head[1]
+    np.testing.assert_allclose(array(new(X)), should_be, **CLOSE)
+    np.testing.assert_allclose(elsewhere(new, X).predicted[0], should_be, **CLOSE)
+    new.compile("sgd", "mse")
+    new.fit(X, np.zeros((4, 5)), verbose=0)
+    assert np.abs(array(new(X)) - should_be).max() > 1e-4
+
+
+def test_c82_nothing_has_changed_on_an_error():
+    old, new = detector(2, "old"), detector(5, "new")
+    for variable in new.weights:
+        variable.assign(array(variable) + 0.5)
+    before = [array(v) for v in new.weights]
+    for ask in (dict(strict=True), dict(rename={"blok_1": "block_2"})):
+        with pytest.raises(sy.SteelyardError, match=r"head/kernel|block_1"):
+            sy.copy_weights(old, new, **ask)
+    for a, b in zip(new.weights, before, strict=True):
+        np.testing.assert_array_equal(array(a), b)

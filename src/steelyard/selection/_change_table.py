@@ -1,0 +1,84 @@
+"""Changes as ink: what needs a look comes first, and each kind is cut by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from steelyard.records import Change
+from steelyard.selection._table import plain
+
+Row = tuple[str, ...]
+
+_HEAD: Row = ("kind", "address", "shape", "from", "why")
+# Among many that went well, the few that did not must be seen.
+_ORDER = (
+    *("skipped", "missing", "unused", "removed", "added", "renamed", "reshaped", "changed"),
+    *("copied", "merged", "unchanged"),
+)
+_WORDS = {"missing": "missing in the source", "unused": "unused of the source"}
+_MOST_ROWS = 12
+
+
+def summary(changes: Sequence[Change]) -> str:
+    """`"4 copied, 1 skipped, 2 missing in the source"`; what went well comes first."""
+    kinds = [change.kind for change in changes]
+    ordered = ("copied", *(kind for kind in _ORDER if kind != "copied"))
+    counts = [(kinds.count(kind), _WORDS.get(kind, kind)) for kind in ordered]
+    return ", ".join(f"{number:,} {word}" for number, word in counts if number) or "no weights"
+
+
+def text_table(changes: Sequence[Change], note: str = "") -> str:
+    """The summary and aligned columns, a line for each change; each kind of many is cut."""
+    groups = list(_groups(changes))
+    rows = [_HEAD, *(row for kept, _ in groups for row in kept)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
+    lines = [summary(changes)]
+    if changes:
+        lines += [_line(_HEAD, widths), "─" * (sum(widths) + 2 * (len(widths) - 1))]
+    for kept, cut in groups:
+        lines += [*(_line(row, widths) for row in kept), *([cut] if cut else [])]
+    return "\n".join([*lines, *([plain(note)] if note else [])])
+
+
+def html_table(changes: Sequence[Change], note: str = "") -> str:
+    """The same table for a notebook. Every name in it is escaped."""
+    body = []
+    for kept, cut in _groups(changes):
+        body += [_html_row("td", row) for row in kept]
+        if cut:
+            body.append(f'<tr><td colspan="{len(_HEAD)}">{cut}</td></tr>')
+    foot = escape(plain(note))
+    return (
+        f"<table><caption>{escape(summary(changes))}</caption>"
+        f"<thead>{_html_row('th', _HEAD)}</thead><tbody>{''.join(body)}</tbody>"
+        f'<tfoot><tr><td colspan="{len(_HEAD)}">{foot}</td></tr></tfoot></table>'
+    )
+
+
+def _groups(changes: Sequence[Change]) -> Iterator[tuple[list[Row], str]]:
+    """For each kind, in the order of showing, its rows and what to say of those left out."""
+    for kind in _ORDER:
+        same = [change for change in changes if change.kind == kind]
+        kept = same if len(same) <= _MOST_ROWS else same[: _MOST_ROWS - 2]
+        more = len(same) - len(kept)
+        yield [_row(change) for change in kept], f"… {more:,} more {kind} …" if more else ""
+
+
+def _row(change: Change) -> Row:
+    why = change.reason
+    if change.amount is not None:
+        why = f"by {change.amount:.3g}" + (f"; {why}" if why else "")
+    shape = change.source_shape if change.shape is None else change.shape
+    origin = "" if change.source in (None, change.address) else change.source
+    cells = (change.kind, change.address, "" if shape is None else str(shape), origin, why)
+    return tuple(plain(cell or "") for cell in cells)
+
+
+def _line(row: Row, widths: Sequence[int]) -> str:
+    return "  ".join(c.ljust(width) for c, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _html_row(tag: str, row: Row) -> str:
+    cells = (f'<{tag} style="text-align: left">{escape(text)}</{tag}>' for text in row)
+    return f"<tr>{''.join(cells)}</tr>"
