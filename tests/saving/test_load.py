@@ -1,0 +1,83 @@
+"""`sy.load_model`: whatever Keras opens, and clear words for what cannot be loaded."""
+
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from tests.saving.arrangements import ARRANGEMENTS, around, dense, fit, predicted
+
+import steelyard as sy
+from steelyard.saving._archive import replace_parts
+
+
+class Unregistered(keras.layers.Layer):
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), name="scale")
+
+    def call(self, x):
+        return x * self.scale
+
+
+def shared(layer=None):
+    layer, inputs = layer or dense(), keras.Input((4,))
+    return keras.Model(inputs, layer(around(layer, "inner")(inputs)))
+
+
+@pytest.mark.parametrize("end", ["keras", "h5"])
+def test_files_of_keras(end, tmp_path):
+    model = fit(ARRANGEMENTS["a_siamese_tower"]())
+    path = tmp_path / f"model.{end}"
+    model.save(path)
+    loaded = sy.load_model(str(path))
+    np.testing.assert_allclose(predicted(loaded)[0], predicted(model)[0], rtol=1e-5)
+    assert loaded.compiled
+    assert not sy.load_model(path, compile=False).compiled
+
+
+def test_the_arguments_of_keras(tmp_path):
+    path = tmp_path / "model.keras"
+    model = fit(shared(Unregistered(name="own")))
+    sy.save_model(model, path)
+    with pytest.raises(TypeError, match="Unregistered"):
+        sy.load_model(path)
+    known = {"Unregistered": Unregistered}
+    loaded = sy.load_model(path, custom_objects=known)
+    np.testing.assert_allclose(predicted(loaded)[0], predicted(model)[0], rtol=1e-5)
+    assert loaded.compiled
+    assert not sy.load_model(path, custom_objects=known, compile=False).compiled
+
+    layer, inputs = keras.layers.Lambda(lambda x: x * 2.0), keras.Input((4,))
+    with pytest.warns(UserWarning, match="lambda"):
+        sy.save_model(keras.Model(inputs, layer(inputs)), path)
+    with pytest.raises(ValueError, match="lambda"):
+        sy.load_model(path)
+    assert predicted(sy.load_model(path, safe_mode=False))[0].shape == (8, 4)
+
+
+def test_no_such_file(tmp_path):
+    for name in ("none.keras", "none.txt"):
+        with pytest.raises(ValueError, match=name):
+            sy.load_model(tmp_path / name)
+
+
+def change(path, change):
+    with zipfile.ZipFile(path) as archive:
+        metadata = json.loads(archive.read("metadata.json"))
+    change(metadata["steelyard"])
+    replace_parts(path, {"metadata.json": metadata})
+
+
+def test_a_file_of_a_newer_steelyard(tmp_path):
+    sy.save_model(shared(), tmp_path / "model.keras")
+    change(tmp_path / "model.keras", lambda notes: notes.update(version=2))
+    with pytest.raises(sy.errors.SharingError, match="newer Steelyard"):
+        sy.load_model(tmp_path / "model.keras")
+
+
+def test_a_keras_that_puts_models_together_in_another_way(tmp_path):
+    sy.save_model(shared(), tmp_path / "model.keras")
+    change(tmp_path / "model.keras", lambda notes: notes.update(weights=6))
+    with pytest.raises(sy.errors.SharingError, match="saved with 6 weights, and 4 were made"):
+        sy.load_model(tmp_path / "model.keras")
