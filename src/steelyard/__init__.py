@@ -13,36 +13,73 @@ from steelyard.registration import register
 __version__ = "0.1.0"
 
 _NAMES = {
+    "Change": "records",
+    "Changes": "selection",
+    "Finding": "records",
     "SteelyardError": "errors",
     "Weight": "selection",
     "WeightRef": "refs",
     "Weights": "selection",
+    "audit": "findings",
+    "bake": "substitutes",
     "bind": "refs",
+    "call": "symbolic",
+    "clone_model": "saving",
+    "copy_weights": "rewrite",
+    "load_model": "saving",
+    "parametrizations_of": "substitutes",
+    "parametrize": "substitutes",
+    "penalize": "substitutes",
     "ref": "refs",
     "references": "refs",
+    "save_model": "saving",
+    "tie": "substitutes",
+    "value": "symbolic",
     "weights": "opening",
 }
-_ROOMS = ("errors", "layers", "metrics")
+_ROOMS = ("errors", "layers", "metrics", "parametrizations")
 
 if TYPE_CHECKING:
-    from steelyard import errors, layers, metrics
+    from steelyard import errors, layers, metrics, parametrizations
     from steelyard.errors import SteelyardError
+    from steelyard.findings import audit
     from steelyard.opening import weights
+    from steelyard.records import Change, Finding
     from steelyard.refs import WeightRef, bind, ref, references
-    from steelyard.selection import Weight, Weights
+    from steelyard.rewrite import copy_weights
+    from steelyard.saving import clone_model, load_model, save_model
+    from steelyard.selection import Changes, Weight, Weights
+    from steelyard.substitutes import bake, parametrizations_of, parametrize, penalize, tie
+    from steelyard.symbolic import call, value
 
 __all__ = [
+    "Change",
+    "Changes",
+    "Finding",
     "SteelyardError",
     "Weight",
     "WeightRef",
     "Weights",
     "__version__",
+    "audit",
+    "bake",
     "bind",
+    "call",
+    "clone_model",
+    "copy_weights",
     "errors",
     "layers",
+    "load_model",
     "metrics",
+    "parametrizations",
+    "parametrizations_of",
+    "parametrize",
+    "penalize",
     "ref",
     "references",
+    "save_model",
+    "tie",
+    "value",
     "weights",
 ]
 

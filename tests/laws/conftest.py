@@ -43,10 +43,13 @@ def loader(tmp_path_factory) -> Iterator[subprocess.Popen]:
 def elsewhere(loader: subprocess.Popen, tmp_path: Path) -> Callable[..., SimpleNamespace]:
     """Saves a model, loads it in another process, and says what it computes there."""
 
-    def load(model: Any, inputs: Any, add: tuple[str, ...] = ()) -> SimpleNamespace:
+    def load(
+        model: Any, inputs: Any, add: tuple[str, ...] = (), losses: bool = False
+    ) -> SimpleNamespace:
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.keras"
         model.save(path)
         request = {"path": str(path), "inputs": inputs.tolist(), "add": list(add)}
+        request["losses"] = losses
         print(json.dumps(request), file=loader.stdin, flush=True)
         line = loader.stdout.readline()
         assert line, "the process that loads has ended"

@@ -138,3 +138,49 @@ class Part(sy.layers.Borrower):
 
     def call(self, x):
         return ops.matmul(x, self.columns())
+
+
+@register
+class Together(keras.layers.Layer):
+    """The penalty layer of keras#9100: called on two kernels, adds a loss, gives their products."""
+
+    def call(self, kernels):
+        product = kernels[0] * kernels[1]
+        self.add_loss(ops.sum(product))
+        return ops.sum(product, axis=1)
+
+    def compute_output_shape(self, shapes):
+        return (shapes[0][0],)
+
+
+@register
+def apart(first, second):
+    """A penalty on two weights: their squared distance."""
+    return ops.sum(ops.square(first - second))
+
+
+@register
+def entries(value):
+    """A penalty on one weight: the sum of its entries."""
+    return ops.sum(value)
+
+
+@register
+def total(values):
+    """A penalty on any number of weights: the sum of all entries."""
+    return sum(ops.sum(value) for value in values)
+
+
+@register
+class Penalized(keras.Model):
+    """Holds a penalty that it never calls, and may be called any number of times a step."""
+
+    def __init__(self, strength=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.strength = strength
+        self.hidden = keras.layers.Dense(3, use_bias=False)
+        self.head = keras.layers.Dense(3, use_bias=False)
+        self.penalty = sy.layers.WeightPenalty(self.hidden, entries, strength)
+
+    def call(self, x):
+        return self.head(self.hidden(x))

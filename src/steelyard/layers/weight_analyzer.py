@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +12,10 @@ import numpy as np
 
 from steelyard import metrics as catalog
 from steelyard.address import nearest
-from steelyard.errors import UnknownMetricError
+from steelyard.errors import UnboundReferenceError, UnbuiltOwnerError, UnknownMetricError
+from steelyard.layers._weight_metric import WeightMetric
 from steelyard.layers.borrower import Borrower
+from steelyard.live import in_shape_inference
 
 
 @keras.saving.register_keras_serializable(package="steelyard")
@@ -25,6 +29,8 @@ class WeightAnalyzer(Borrower):
             address; or a reference.
         metrics: the name of a metric, or several: those of `sy.metrics`.
         weight: the name of the weight in the layer.
+        log: whether `fit` and `evaluate` show the numbers in their logs and progress bar, and
+            `fit` in its history too, each as `<name of this layer>_<metric>`.
         **kwargs: as for any Keras layer.
 
     Raises:
@@ -34,6 +40,13 @@ class WeightAnalyzer(Borrower):
         A float32 tensor of shape (batch, metrics): the same numbers in each row, so that `fit`,
         `evaluate`, `predict` over many batches and `export` can treat them as any output.
         Differentiable with respect to the weight.
+
+    Logs:
+        A number in the logs of a batch is that of the weight as the step has left it, and one in
+        the history is that of the weight after the last step of the epoch: no mean over batches.
+        The layer need only be held by the model, not called. A file of weights has nothing of it.
+        On JAX the values are read off the running `train_step` or `test_step`, Keras's own or a
+        user's with the arguments that Keras gives it; where none runs, the number is NaN.
 
     Example:
         >>> import keras, numpy as np, steelyard as sy
@@ -52,9 +65,11 @@ class WeightAnalyzer(Borrower):
         of: Any,
         metrics: str | Sequence[str] = "l2_norm",
         weight: str = "kernel",
+        log: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.log = bool(log)
         self.metric_names = (metrics,) if isinstance(metrics, str) else tuple(metrics or ())
         if not self.metric_names:
             raise UnknownMetricError(
@@ -63,6 +78,11 @@ class WeightAnalyzer(Borrower):
         self._functions = {name: _metric(name) for name in self.metric_names}
         self.weight = self.borrow(of, weight)
         self.supports_masking = True
+        if self.log:
+            self._logged = [
+                WeightMetric(functools.partial(self._now, name), name=f"{self.name}_{name}")
+                for name in self.metric_names
+            ]
 
     def call(self, inputs: Any) -> Any:
         """The metrics, of shape (batch, metrics), whatever the inputs are."""
@@ -76,6 +96,19 @@ class WeightAnalyzer(Borrower):
         """The metrics of the present value, by name; for use outside any graph."""
         value = np.asarray(keras.ops.convert_to_numpy(self.weight()), dtype="float64")
         return {name: float(function(value)) for name, function in self._functions.items()}
+
+    def _now(self, name: str) -> Any:
+        """One of the numbers, when a model asks for its metrics; NaN while nobody can know it."""
+        if in_shape_inference():
+            return keras.ops.zeros(())
+        model = self.asker()
+        try:
+            if not self.weight.is_of_now(model):
+                return keras.ops.convert_to_tensor(math.nan, "float32")
+            value = keras.ops.cast(self.weight.read_in(model), "float32")
+        except (UnbuiltOwnerError, UnboundReferenceError):
+            return keras.ops.convert_to_tensor(math.nan, "float32")
+        return self._functions[name](value, keras.ops)
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> keras.KerasTensor:
         """(batch, metrics) in float32; known before the weight is."""

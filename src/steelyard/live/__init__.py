@@ -1,5 +1,6 @@
 """Keras models as sources of weights, and what a weight effectively is."""
 
+from steelyard.live._arrays import computed_now as computed_now
 from steelyard.live._arrays import to_numpy as to_numpy
 from steelyard.live._assign import assign as assign
 from steelyard.live._effective import effective as effective
@@ -84,6 +85,7 @@ __all__ = [
     "calls_within",
     "children",
     "compiled_flags",
+    "computed_now",
     "consumers",
     "dtype_of",
     "effective",

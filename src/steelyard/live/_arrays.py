@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import keras
@@ -17,6 +18,24 @@ def to_numpy(tensor: Any) -> np.ndarray:
         tensor = keras.ops.cast(tensor, "float32")
     array = keras.ops.convert_to_numpy(tensor)
     return array if array.flags.owndata and array.flags.writeable else np.array(array)
+
+
+def computed_now() -> contextlib.AbstractContextManager[Any]:
+    """A scope in which what is made of arrays has values, inside a traced function too.
+
+    A layer may be built while Keras only traces its `call`: JAX, TensorFlow and torch would then
+    compute nothing but shapes.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.ensure_compile_time_eval()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.init_scope()
+    return keras.device("cpu")  # and not "meta"
 
 
 def raw(variable: keras.Variable) -> np.ndarray:

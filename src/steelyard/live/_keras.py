@@ -119,6 +119,7 @@ _BOOKKEEPING = (
     "_self_unconditional_checkpoint_dependencies",
     "_self_unconditional_dependency_names",
     "_torch_params",
+    "_tracked",
     "_steelyard_substitutes",
 )
 
@@ -308,10 +309,12 @@ def is_remade_from_layers(model: Any) -> bool:
 
     Keras asks the same of a class, by the arguments of its `__init__`.
     """
+    # The generated class of a rewritten model writes the config of this one, and its rewrites.
+    kind = getattr(model, "base_of_rewritten", None) or type(model)
     if isinstance(model, keras.Sequential):
-        return type(model).get_config is keras.Sequential.get_config
-    plain = isinstance(model, Functional) and type(model).get_config is Functional.get_config
-    return plain and functional_like_constructor(type(model))
+        return bool(kind.get_config is keras.Sequential.get_config)
+    plain = isinstance(model, Functional) and kind.get_config is Functional.get_config
+    return plain and functional_like_constructor(kind)
 
 
 def operations(model: Any) -> list[Any]:

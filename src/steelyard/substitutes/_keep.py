@@ -142,8 +142,12 @@ def settle(layer: keras.Layer) -> None:
     ledger = ledger_of(layer)
     if ledger is not None:
         waiting, ledger.waiting = ledger.waiting, []
-        for change, address in waiting:
-            place(layer, change, address)
+        try:
+            while waiting:
+                place(layer, *waiting[0])
+                del waiting[0]
+        finally:
+            ledger.waiting[:0] = waiting  # what failed must fail again, and not be forgotten
 
 
 def _work_out_once(layer: keras.Layer, site: keras.Layer, name: str) -> None:

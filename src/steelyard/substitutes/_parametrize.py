@@ -12,6 +12,7 @@ from keras import ops
 from steelyard.errors import SteelyardError, SubstituteError
 from steelyard.live import (
     Substitute,
+    computed_now,
     dtype_of,
     initialize_later,
     is_initialized,
@@ -231,8 +232,8 @@ class Parametrize(Rewrite):
             start = _Start(self.parametrization, None, value)
             for variable, array in zip(self.originals, start.originals(), strict=True):
                 variable.assign(array)
-            value = to_numpy(read(first))
-        for key, array in _initial_state(self.parametrization, value).items():
+        arrays = [to_numpy(_reading(variable)) for variable in self.originals]
+        for key, array in _initial_state(self.parametrization, arrays).items():
             if id(self.state[key]) in ids:
                 self.state[key].assign(array)
 
@@ -267,7 +268,7 @@ class _Start:
             value is not None or isinstance(variable, Substitute) or is_initialized(variable)
         )
         if value is None and self.is_known:
-            with own_dtype():
+            with own_dtype(), computed_now():
                 self._value = to_numpy(_reading(variable))
 
     def originals(self) -> list[np.ndarray]:
@@ -278,14 +279,15 @@ class _Start:
 
     def state(self) -> dict[str, np.ndarray]:
         """What is kept beside them."""
-        return _initial_state(self._parametrization, self.originals()[0])
+        return _initial_state(self._parametrization, self.originals())
 
     def result(self) -> np.ndarray:
         """What they give."""
-        arrays = [ops.convert_to_tensor(array) for array in self.originals()]
-        state = {key: ops.convert_to_tensor(array) for key, array in self.state().items()}
-        result: np.ndarray = to_numpy(self._parametrization.forward(*arrays, **state))
-        return result
+        originals, state = self.originals(), self.state()
+        with computed_now():
+            tensors = [ops.convert_to_tensor(array) for array in originals]
+            kept = {key: ops.convert_to_tensor(array) for key, array in state.items()}
+            return to_numpy(self._parametrization.forward(*tensors, **kept))
 
     def _example(self) -> _Start:
         """The same for a made-up value of the same shape."""
@@ -336,14 +338,18 @@ def _originals(parametrization: Any, value: np.ndarray) -> list[np.ndarray]:
     inverse = getattr(parametrization, "right_inverse", None)
     if inverse is None:
         return [value]
-    found = inverse(ops.convert_to_tensor(value))
-    found = found if isinstance(found, (list, tuple)) else [found]
-    return [to_numpy(ops.convert_to_tensor(array)) for array in found]
+    with computed_now():
+        found = inverse(ops.convert_to_tensor(value))
+        found = found if isinstance(found, (list, tuple)) else [found]
+        return [to_numpy(ops.convert_to_tensor(array)) for array in found]
 
 
-def _initial_state(parametrization: Any, value: np.ndarray) -> dict[str, np.ndarray]:
+def _initial_state(parametrization: Any, originals: list[np.ndarray]) -> dict[str, np.ndarray]:
     initial = getattr(parametrization, "initial_state", None)
-    return {} if initial is None else dict(initial(np.asarray(value)))
+    if initial is None:
+        return {}
+    with computed_now():
+        return dict(initial(*originals))
 
 
 def _suffix(parametrization: Any, index: int) -> str:
@@ -385,6 +391,7 @@ def _add_state(
 
 
 def _free(site: keras.Layer, label: str) -> str:
+    label = label.replace("/", "_")  # of a weight in a list: `parts/0`
     taken = {variable.name for variable in site.variables}
     count, name = 1, label
     while name in taken:
