@@ -41,6 +41,13 @@ def test_a_file_loads_in_a_fresh_process(path, imports):
     assert done.stdout.strip().endswith("tied"), done.stderr
 
 
+@pytest.mark.parametrize("first", ["sy.ref", "sy.parametrizations"])
+def test_any_name_may_be_the_first_to_import_keras(path, first):
+    code = f"import steelyard as sy\n{first}\nimport keras\n{LOAD.format(path=path)}"
+    done = run(code)
+    assert done.stdout.strip().endswith("tied"), done.stderr
+
+
 def test_without_us_keras_says_what_is_missing(path):
     done = run(f"import keras\n{LOAD.format(path=path)}")
     assert done.returncode != 0

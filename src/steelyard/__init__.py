@@ -8,7 +8,7 @@ thing that it does is to have our layers made known to Keras once Keras is there
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from steelyard.registration import register
+from steelyard.registration import finish, register
 
 __version__ = "0.1.0"
 
@@ -86,9 +86,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
-        return import_module(f"{__name__}.{name}")
+        room = import_module(f"{__name__}.{name}")
+        finish()
+        return room
     if name in _NAMES:
         value = getattr(import_module(f"{__name__}.{_NAMES[name]}"), name)
+        finish()
         globals()[name] = value
         return value
     # Late: it is needed only for the hint, and costs as much as the rest of this import.

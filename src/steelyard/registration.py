@@ -31,8 +31,28 @@ def register() -> None:
 
 
 def _open() -> None:
+    if any(map(_is_half_open, sys.modules)):
+        # One of our rooms is importing Keras; what needs that room is opened when it is complete.
+        _pending.append(True)
+        return
     for room in ROOMS:
         import_module(room)
+
+
+_pending: list[bool] = []
+
+
+def finish() -> None:
+    """Opens our layers if Keras was first imported by a room of ours."""
+    if _pending and not any(map(_is_half_open, sys.modules)):
+        _pending.clear()
+        _open()
+
+
+def _is_half_open(module: str) -> bool:
+    if not module.startswith(f"{__package__}."):
+        return False
+    return bool(getattr(sys.modules[module].__spec__, "_initializing", False))
 
 
 class _AfterKeras(MetaPathFinder):

@@ -15,13 +15,13 @@ def holders(layer: keras.Layer) -> list[keras.Layer]:
 
     Looks through all objects of the process: a tenth of a second, for calls that are rare.
     """
-    return [held for held in _layers() if any(child is layer for child in _keras.sublayers(held))]
+    return [held for held in _all_layers() if any(child is layer for child in _keras.sublayers(held))]
 
 
 def holders_around(layer: keras.Layer) -> list[keras.Layer]:
     """`layer` itself, and all that hold it at any depth; looked for as `holders` does."""
     parents: dict[int, list[keras.Layer]] = {}
-    for holder in _layers():
+    for holder in _all_layers():
         for child in _keras.sublayers(holder):
             parents.setdefault(id(child), []).append(holder)
     found = {id(layer): layer}
@@ -39,9 +39,9 @@ def models_around(layer: keras.Layer) -> list[keras.Model]:
     return [held for held in holders_around(layer) if isinstance(held, keras.Model)]
 
 
-def _layers() -> Iterator[keras.Layer]:
+def _all_layers() -> Iterator[keras.Layer]:
     """All layers of the process that are complete enough to be asked what they track."""
     for thing in gc.get_objects():
         # Not `isinstance`: proxies may raise when they are asked for their class.
-        if issubclass(type(thing), keras.Layer) and "_layers" in vars(thing):
+        if issubclass(type(thing), keras.Layer) and _keras.is_set_up(thing):
             yield thing

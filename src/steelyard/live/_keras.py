@@ -83,6 +83,11 @@ def sublayers(layer: keras.Layer) -> list[keras.Layer]:
     return found + [child for child in tracked if id(child) not in known]
 
 
+def is_set_up(layer: keras.Layer) -> bool:
+    """Whether a layer has come far enough in its `__init__` to be asked what it tracks."""
+    return "_layers" in vars(layer)
+
+
 def is_auto_named(layer: keras.Layer) -> bool:
     """Whether Keras named the layer itself, by class and count: such a name changes on a reload."""
     stem = re.escape(to_snake_case(type(layer).__name__))

@@ -264,4 +264,5 @@ def reach(value: Any, kind: type) -> Iterator[Any]:
 
 
 def _escape(key: Any) -> str:
-    return str(key).replace("%", "%25").replace("/", "%2F")
+    # The text of a layer asks whether it is built, which a reader answers by walking here.
+    return str(key.name if isinstance(key, keras.Layer) else key).replace("%", "%25").replace("/", "%2F")
