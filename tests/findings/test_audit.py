@@ -601,10 +601,14 @@ def test_a_flag_after_a_step_is_read_at_the_next_trace():
     assert codes(model) == [("stale-trainable", "one")]
     (finding,) = sy.audit(model)
     assert "stop training one/kernel, one/bias" in finding.message
+    if keras.backend.backend() == "jax":
+        with pytest.raises(ValueError, match="built with"):
+            model.fit(X, Y, batch_size=4, verbose=0)
+        return
     was = array(one.kernel)
     model.fit(X, Y, batch_size=4, verbose=0)
-    if keras.backend.backend() == "tensorflow":  # what is compiled goes on
-        assert np.abs(array(one.kernel) - was).max() > 0
+    moved = np.abs(array(one.kernel) - was).max() > 0
+    assert moved == (keras.backend.backend() == "tensorflow")  # what is compiled goes on
     model.compile("sgd", "mse")
     assert codes(model) == []
 

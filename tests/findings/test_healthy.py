@@ -39,7 +39,9 @@ APPLICATIONS = [
     keras.backend.backend() != "tensorflow",
     reason="the audit reads structure, which no backend changes; TensorFlow builds it quickest",
 )
-@pytest.mark.parametrize(("make", "side"), APPLICATIONS, ids=lambda x: getattr(x, "__name__", "side"))
+@pytest.mark.parametrize(
+    ("make", "side"), APPLICATIONS, ids=lambda x: getattr(x, "__name__", "side")
+)
 def test_an_application(make, side):
     assert sy.audit(make(weights=None, input_shape=(side, side, 3), classes=5)) == []
 
@@ -275,7 +277,9 @@ def transfer():
 
 def averaged():
     model = dense_model()
-    model.compile(keras.optimizers.SGD(0.1, use_ema=True, weight_decay=0.01), "mse", metrics=["mae"])
+    model.compile(
+        keras.optimizers.SGD(0.1, use_ema=True, weight_decay=0.01), "mse", metrics=["mae"]
+    )
     model.fit(X, np.zeros((4, 3)), verbose=0)
     return model
 

@@ -70,7 +70,9 @@ class HandedAside(layers.Layer):
     def get_config(self):
         return {**super().get_config(), "inner": written(self.box.thing)}
 
-    from_config = Handed.from_config
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "inner": read(config["inner"])})
 
 
 @register
@@ -104,7 +106,9 @@ class TwoInAModel(keras.Model):
     def get_config(self):
         return {"one": written(self.one), "two": written(self.two)}
 
-    from_config = Two.from_config
+    @classmethod
+    def from_config(cls, config):
+        return cls(one=read(config["one"]), two=read(config["two"]))
 
 
 @register
@@ -226,7 +230,7 @@ def with_variable_put_past_keras():
 
 def with_one_activation():
     act = layers.PReLU(name="act")
-    return graph(layers.Dense(4, activation=act), layers.Dense(4, activation=act))
+    return called(graph(layers.Dense(4, activation=act), layers.Dense(4, activation=act)))
 
 
 def alias():
@@ -300,7 +304,8 @@ def is_kept(model, make):
         return False
     if {id(weight) for weight in made.weights} & {id(weight) for weight in model.weights}:
         return False
-    values = [np.random.default_rng(1).normal(size=w.shape) for w in model.weights]
+    draw = np.random.default_rng(1)
+    values = [draw.normal(size=weight.shape) for weight in model.weights]
     model.set_weights(values)
     made.set_weights(values)
     one, two = (ops.convert_to_numpy(m(X)) for m in (model, made))

@@ -281,7 +281,7 @@ PAIRS = {
     "time": ("chain", "standardize"),
     "listed": ("weight norm", "mask of two in four"),
     "block": ("spectral", "low rank"),
-    "subclassed": ("derived", "mask of four"),
+    "subclassed": ("derived", "mask of four", "low rank"),
 }
 
 
@@ -303,6 +303,7 @@ CASES = [
     Case(f"{kind} {way}", KINDS[kind], WAYS[way]) for kind, ways in PAIRS.items() for way in ways
 ]
 BY_NAME = {case.name: case for case in CASES}
+WRITABLE = [case for case in CASES if case.way is not WAYS["forward only"]]
 
 
 # --- Models ---------------------------------------------------------------------------------------
@@ -334,6 +335,7 @@ def before(case: Case) -> keras.Model:
 
 
 def randomize(model: keras.Model, seed: int = 3) -> keras.Model:
+    """Gives each weight of a model in which nothing is parametrized a value that shows."""
     generator = np.random.default_rng(seed)
     for variable in model.weights:
         if variable.dtype == "float32":
@@ -342,6 +344,7 @@ def randomize(model: keras.Model, seed: int = 3) -> keras.Model:
 
 
 def inputs(kind: Kind, rows: int = 6) -> np.ndarray:
+    """The inputs of all laws."""
     generator = np.random.default_rng(5)
     if kind.tokens:
         return generator.integers(0, 7, (rows, *kind.shape)).astype("int32")
@@ -349,6 +352,7 @@ def inputs(kind: Kind, rows: int = 6) -> np.ndarray:
 
 
 def output(model: keras.Model, x: np.ndarray, predict: bool = False) -> np.ndarray:
+    """What a model computes, in float64."""
     given = model.predict(x, verbose=0) if predict else model(x)
     return np.asarray(ops.convert_to_numpy(ops.cast(given, "float32"))).astype("float64")
 
@@ -366,7 +370,7 @@ def effective(case: Case, model: keras.Model) -> np.ndarray:
 
 def should_be(case: Case, model: keras.Model, x: np.ndarray) -> np.ndarray:
     """What the model must compute: as one with nothing parametrized and these weights."""
-    twin = plain(case)
+    twin = around(case.kind, case.kind.layer())
     there = sy.weights(model)
     for weight in sy.weights(twin):
         is_it = weight.address == case.address
@@ -374,9 +378,14 @@ def should_be(case: Case, model: keras.Model, x: np.ndarray) -> np.ndarray:
     return output(twin, x)
 
 
+def targets(case: Case) -> np.ndarray:
+    """What the models are trained towards."""
+    shape = output(plain(case), inputs(case.kind)).shape
+    return np.random.default_rng(6).normal(size=shape).astype("float32")
+
+
 def fit(case: Case, model: keras.Model, rate: float = 0.05, epochs: int = 1, **kwargs: Any) -> None:
-    """Gradient descent towards fixed targets; one step an epoch."""
+    """Gradient descent; one step an epoch."""
     x = inputs(case.kind)
-    y = np.random.default_rng(6).normal(size=output(model, x).shape).astype("float32")
     model.compile(keras.optimizers.SGD(rate), "mse", **kwargs)
-    model.fit(x, y, batch_size=len(x), epochs=epochs, shuffle=False, verbose=0)
+    model.fit(x, targets(case), batch_size=len(x), epochs=epochs, shuffle=False, verbose=0)

@@ -142,3 +142,105 @@ def test_c18_however_a_plain_layer_holds_it(hold):
     np.testing.assert_allclose(model.predict(X, verbose=0)[0], X * was.sum(), **CLOSE)
     fit(model)
     assert np.abs(array(owner.kernel) - was).max() > 1e-5
+
+
+def gan_parts():
+    noise, image = keras.Input((2,)), keras.Input((4,))
+    generator = keras.Model(noise, keras.layers.Dense(4, name="made")(noise), name="generator")
+    judged = keras.layers.Dense(1, name="judge")(image)
+    return generator, keras.Model(image, judged, name="discriminator")
+
+
+def test_c16_a_flag_that_a_compiled_model_has_not_seen():
+    generator, discriminator = gan_parts()
+    discriminator.compile("sgd", "mse")
+    discriminator.train_on_batch(X, np.ones((4, 1)))
+    discriminator.trainable = False
+    noise = keras.Input((2,))
+    gan = keras.Model(noise, discriminator(generator(noise)))
+    gan.compile("sgd", "mse")
+    gan.train_on_batch(X[:, :2], np.ones((4, 1)))
+    (finding,) = sy.audit(discriminator)
+    assert (finding.code, finding.address) == ("stale-trainable", "")
+    assert "next trace" in finding.message
+    assert "stop training judge/kernel, judge/bias" in finding.message
+    assert "compile" in finding.fix
+    assert sy.audit(gan) == []
+    # What was said: another batch size makes a new trace, in which nothing trains.
+    was = array(discriminator.get_layer("judge").kernel)
+    if keras.backend.backend() == "jax":
+        with pytest.raises(ValueError):
+            discriminator.train_on_batch(X[:3], np.ones((3, 1)))
+    else:
+        discriminator.train_on_batch(X[:3], np.ones((3, 1)))
+        np.testing.assert_array_equal(array(discriminator.get_layer("judge").kernel), was)
+    # Trainable again for its own step, and frozen in the other model: nothing to find.
+    discriminator.trainable = True
+    assert sy.audit(discriminator) == []
+
+
+class Aside:
+    """An object of a user, in which Keras does not look."""
+
+    def __init__(self, *things):
+        self.things = things
+
+
+class Keeps(keras.layers.Layer):
+    """Holds a layer and a variable, with which it computes."""
+
+    def __init__(self, keep, take, **kwargs):
+        super().__init__(**kwargs)
+        dense = keras.layers.Dense(4, name="inside")
+        self.kept = keep(dense, keras.Variable(np.ones(4, "float32"), name="scale"))
+        self.take = take
+
+    def call(self, x):
+        dense, variable = self.take(self.kept)
+        return dense(x) * variable
+
+
+@pytest.mark.parametrize(
+    ("keep", "take", "way"),
+    [
+        (lambda *both: Aside(*both), lambda k: k.things, ("things/0", "things/1")),
+        (
+            lambda *both: {"a": [Aside(*both)]},
+            lambda k: k["a"][0].things,
+            ("a/0/things/0", "a/0/things/1"),
+        ),
+        (
+            lambda *both: [Aside({"d": both[0]}), Aside(both[1])],
+            lambda k: (k[0].things[0]["d"], k[1].things[0]),
+            ("0/things/0/d", "1/things/0"),
+        ),
+    ],
+    ids=["object", "object in containers", "containers in objects"],
+)
+def test_c17_what_keras_does_not_track_is_named_with_where_it_is(keep, take, way):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, Keeps(keep, take, name="keeps")(inputs))
+    assert model.weights == []
+    found = {finding.address: finding for finding in sy.audit(model)}
+    assert set(found) == {f"keeps/kept/{part}" for part in way}
+    layer, variable = (found[f"keeps/kept/{part}"] for part in way)
+    assert layer.code == "untracked-layer"
+    assert "Dense 'inside'" in layer.message
+    assert variable.code == "untracked-variable"
+    assert "scale" in variable.message
+
+
+@pytest.mark.parametrize(
+    ("keep", "take"),
+    [
+        (lambda *both: list(both), lambda k: k),
+        (lambda *both: {"a": both}, lambda k: k["a"]),
+        (lambda *both: [{"b": [both]}], lambda k: k[0]["b"][0]),
+    ],
+    ids=["list", "tuple in a dictionary", "deep"],
+)
+def test_c17_what_keras_tracks_is_no_finding(keep, take):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, Keeps(keep, take, name="keeps")(inputs))
+    assert len(model.weights) == 3
+    assert sy.audit(model) == []

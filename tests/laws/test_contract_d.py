@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from tests.laws.users import Together, apart
+from tests.laws.users import Penalized, Together, apart
 
 import steelyard as sy
 
@@ -50,18 +50,22 @@ def with_layer_of_the_issue():
     return randomize(keras.Model(inputs, [both, Together(name="together")(kernels)]))
 
 
+def overlap(one, two):
+    return np.sum((one * two) ** 2, axis=1)
+
+
 def test_c36_a_penalty_on_two_kernels_in_the_functional_api(elsewhere):
     model = with_layer_of_the_issue()
     one, two = kernel(model, "one"), kernel(model, "two")
-    np.testing.assert_allclose(array(model(X)[1]), np.sum(one * two, axis=1), **CLOSE)
+    np.testing.assert_allclose(array(model(X)[1]), overlap(one, two), **CLOSE)
     step(model)
-    np.testing.assert_allclose(kernel(model, "one"), one - 0.1 * two, **CLOSE)
-    np.testing.assert_allclose(kernel(model, "two"), two - 0.1 * one, **CLOSE)
+    np.testing.assert_allclose(kernel(model, "one"), one - 0.2 * one * two**2, **CLOSE)
+    np.testing.assert_allclose(kernel(model, "two"), two - 0.2 * two * one**2, **CLOSE)
     one, two = kernel(model, "one"), kernel(model, "two")
-    np.testing.assert_allclose(array(model(X)[1]), np.sum(one * two, axis=1), **CLOSE)
+    np.testing.assert_allclose(array(model(X)[1]), overlap(one, two), **CLOSE)
     there = elsewhere(model, X, add=["one/kernel"])
-    np.testing.assert_allclose(there.predicted[1], np.sum(one * two, axis=1), **CLOSE)
-    np.testing.assert_allclose(there.after[1], np.sum((one + 0.25) * two, axis=1), **CLOSE)
+    np.testing.assert_allclose(there.predicted[1], overlap(one, two), **CLOSE)
+    np.testing.assert_allclose(there.after[1], overlap(one + 0.25, two), **CLOSE)
     assert sorted(there.addresses) == ["one/kernel", "two/kernel"]
 
 
@@ -70,10 +74,10 @@ def test_c36_is_live_in_a_clone():
     twin = keras.models.clone_model(model)
     twin.set_weights(model.get_weights())
     twin.get_layer("one").kernel.assign(np.ones((4, 3)))
-    wanted = np.sum(kernel(twin, "two"), axis=1)
+    wanted = overlap(np.ones((4, 3)), kernel(twin, "two"))
     np.testing.assert_allclose(array(twin(X)[1]), wanted, **CLOSE)
     one, two = kernel(model, "one"), kernel(model, "two")
-    np.testing.assert_allclose(array(model(X)[1]), np.sum(one * two, axis=1), **CLOSE)
+    np.testing.assert_allclose(array(model(X)[1]), overlap(one, two), **CLOSE)
     step(twin)
     np.testing.assert_allclose(kernel(model, "two"), two)
     assert np.abs(kernel(twin, "two") - two).max() > 1e-3
@@ -111,6 +115,17 @@ def test_c37_the_loaded_model_goes_on_training(tmp_path):
     model.fit(X, ZEROS, batch_size=6, verbose=0)
     np.testing.assert_allclose(kernel(model, "one"), one - 0.2 * (one - two), **CLOSE)
     np.testing.assert_allclose(kernel(model, "two"), two - 0.2 * (two - one), **CLOSE)
+
+
+def test_c37_held_by_a_subclassed_model(elsewhere):
+    model = Penalized(strength=2.0)
+    model(X)
+    was = array(model.hidden.kernel)
+    there = elsewhere(model, X, add=["hidden/kernel"], losses=True)
+    wanted = [np.sum(was), np.sum(was + 0.25)]
+    np.testing.assert_allclose([*there.losses, *vars(there)["losses after"]], wanted, **CLOSE)
+    np.testing.assert_allclose(step(model).history["loss"], [2 * np.sum(was)], **CLOSE)
+    np.testing.assert_allclose(array(model.hidden.kernel), was - 0.2, **CLOSE)
 
 
 def test_c40_a_penalty_in_the_loss_as_a_layer(tmp_path):

@@ -142,12 +142,12 @@ class Part(sy.layers.Borrower):
 
 @register
 class Together(keras.layers.Layer):
-    """The penalty layer of keras#9100: called on two kernels, adds a loss, gives their products."""
+    """The penalty layer of keras#9100: called on two kernels, adds a loss, gives its parts by rows."""
 
     def call(self, kernels):
-        product = kernels[0] * kernels[1]
-        self.add_loss(ops.sum(product))
-        return ops.sum(product, axis=1)
+        overlap = ops.square(kernels[0] * kernels[1])
+        self.add_loss(ops.sum(overlap))
+        return ops.sum(overlap, axis=1)
 
     def compute_output_shape(self, shapes):
         return (shapes[0][0],)
@@ -184,3 +184,30 @@ class Penalized(keras.Model):
 
     def call(self, x):
         return self.head(self.hidden(x))
+
+
+def main_network():
+    """Two dense layers, for another network to predict the weights of."""
+    return keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(3, activation="tanh", name="one"),
+            keras.layers.Dense(2, name="two"),
+        ],
+        name="main",
+    )
+
+
+@register
+class HyperNetwork(keras.Model):
+    """The example of keras.io, whose `main.layers[0].kernel = predicted` Keras refuses."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.main = main_network()
+        self.hyper = keras.layers.Dense(15)
+
+    def call(self, x):
+        flat = self.hyper(ops.mean(x, axis=0, keepdims=True))[0]
+        given = {"one/kernel": ops.reshape(flat[:12], (4, 3)), "one/bias": flat[12:]}
+        return sy.call(self.main, x, weights=given)

@@ -164,3 +164,50 @@ def test_a_default_method_is_seen_as_one():
             return x[:, :1]
 
     assert Marked()(keras.Input((3,))).shape == (None, 1)
+
+
+def test_models_that_are_remade_from_their_layers():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    assert _keras.is_remade_from_layers(model), "'functional_like_constructor' is another"
+    assert _keras.is_remade_from_layers(keras.Sequential([keras.layers.Dense(2)]))
+
+    class Own(keras.Model):
+        def __init__(self, units):
+            super().__init__(inputs, keras.layers.Dense(units)(inputs))
+
+    assert not _keras.is_remade_from_layers(Own(2))
+
+
+def test_operations_and_what_they_were_given():
+    inputs = keras.Input((3,))
+    variable = keras.Variable(np.ones(3, "float32"))
+    model = keras.Model(inputs, keras.ops.multiply(inputs, variable))
+    operation = _keras.operations(model)[-1]
+    given = _keras.call_arguments(operation)
+    assert any(argument is variable for argument in given), "'arguments' of a node are gone"
+
+
+def test_what_a_model_was_compiled_with():
+    inputs = keras.Input((3,))
+    dense = keras.layers.Dense(2)
+    model = keras.Model(inputs, dense(inputs))
+    assert _keras.compiled_flags(model) == {}
+    model.compile("sgd", "mse")
+    if keras.version() >= "3.15":
+        assert _keras.compiled_flags(model)[dense], "'_compiled_trainable_state' is gone"
+    assert _keras.optimized(model) is None
+    model.optimizer.build(model.trainable_variables)
+    known = [id(variable) for variable in _keras.optimized(model)]
+    assert known == [id(dense.kernel), id(dense.bias)], "'_trainable_variables' are others"
+
+
+def test_a_config_with_the_identity_of_each_layer():
+    inputs = keras.Input((3,))
+    dense = keras.layers.Dense(3)
+    model = keras.Model(inputs, dense(dense(inputs)))
+    plain, marked = _keras.written(model)
+    assert "shared_object_id" not in plain["layers"][1]
+    key = "shared_objects/id_to_config_map"
+    assert marked["layers"][1]["shared_object_id"] == id(dense), f"'{key}' is no longer asked"
+    assert "shared_object_id" not in keras.saving.serialize_keras_object(dense)

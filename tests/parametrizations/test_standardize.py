@@ -52,7 +52,7 @@ def test_a_constant_unit_becomes_zeros_with_a_finite_gradient():
     ("axis", "shape"), [(2, (6, 4)), (-1, (4,)), (-1, (1, 4)), ((0, 1), (6, 4))], ids=str
 )
 def test_units_of_a_single_entry_are_refused(axis, shape):
-    with pytest.raises(ShapeMismatchError, match="Standardize .*shape"):
+    with pytest.raises(ShapeMismatchError, match=r"Standardize .*shape"):
         Standardize(axis).check(shape)
 
 

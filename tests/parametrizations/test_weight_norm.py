@@ -87,7 +87,7 @@ def test_a_direction_that_became_zero_is_finite():
     ("axis", "shape"), [(2, (6, 4)), (-3, (6, 4)), ((0, 1), (6, 4)), (-1, (4,)), (-1, (0, 4))]
 )
 def test_an_axis_that_the_weight_lacks_is_refused(axis, shape):
-    with pytest.raises(ShapeMismatchError, match="WeightNorm .*axis=.*shape"):
+    with pytest.raises(ShapeMismatchError, match=r"WeightNorm .*axis=.*shape"):
         WeightNorm(axis).check(shape)
 
 

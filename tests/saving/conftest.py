@@ -7,4 +7,6 @@ ROOT = Path(__file__).parent.parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from tests.saving.process import loaded_elsewhere as loaded_elsewhere  # noqa: E402
+from tests.saving.process import loaded_elsewhere  # noqa: E402
+
+__all__ = ["loaded_elsewhere"]

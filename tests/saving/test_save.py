@@ -109,7 +109,7 @@ def test_the_older_format_is_written_if_it_loses_nothing(tmp_path):
     np.testing.assert_allclose(predicted(loaded)[0], predicted(model)[0], rtol=1e-5)
 
     shared = ARRANGEMENTS["in_a_wrapper_and_before"]()
-    with pytest.raises(sy.errors.SharingError, match="layer 'shared'.*cannot carry"):
+    with pytest.raises(sy.errors.SharingError, match=r"layer 'shared'.*cannot carry"):
         sy.save_model(shared, tmp_path / "shared.h5")
     model.get_layer("tower").get_layer("shared").kernel.constraint = keras.constraints.NonNeg()
     with pytest.raises(sy.errors.SharingError, match="a constraint or regularizer"):

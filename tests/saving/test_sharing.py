@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from tests.saving.arrangements import ARRANGEMENTS, X, fit, predicted
+from tests.saving.arrangements import ARRANGEMENTS, fit, predicted
 
 import steelyard as sy
 from steelyard.live import walk

@@ -122,7 +122,7 @@ def unsafe_lambdas(subject: Subject) -> Iterator[Found]:
                 yield Found(
                     subject.address(layer),
                     f"`{name.lstrip('_')}` of {described(layer)} is a lambda: a file of this model "
-                    "loads only with `safe_mode=False`, which runs whatever code is in it, or not at all.",
+                    "loads only with `safe_mode=False`, which runs any code in it, or not at all.",
                     "Write a layer class, or a named function with "
                     "`keras.saving.register_keras_serializable()`.",
                 )

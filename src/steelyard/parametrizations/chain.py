@@ -84,7 +84,9 @@ class Chain(Parametrization):
         """The originals of one of the parametrizations, from the first of them."""
         inverse = _inverse(part)
         guess = [] if inverse is None else list(inverse(value))
-        if not guess or guess[0].shape != value.shape:
+        # A first original that is the weight itself, as of WeightNorm, gives the others away.
+        first = ops.convert_to_numpy(guess[0]) if guess else np.zeros(())
+        if first.shape != value.shape or not np.allclose(first, ops.convert_to_numpy(value)):
             raise ParametrizationError(
                 f"{self!r} cannot work out its state from the first stored tensor alone, since "
                 f"{part!r} stores several. Hand over all of them, or put {part!r} last."

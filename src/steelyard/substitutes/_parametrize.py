@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from steelyard.live import (
     Substitute,
     computed_now,
     dtype_of,
+    in_shape_inference,
     initialize_later,
     is_initialized,
     let_go,
@@ -307,7 +309,8 @@ class _Start:
     def settle(self, variable: keras.Variable | None) -> None:
         """Stores the first array in the layer's own variable."""
         if not self.is_known:
-            initialize_later(self._variable, self._arrived)
+            stays = variable is not None
+            initialize_later(self._variable, lambda value: self._arrived(value, stays))
         elif variable is not None and hasattr(self._parametrization, "right_inverse"):
             if isinstance(variable, Substitute):
                 self._keep_base(variable)
@@ -329,9 +332,21 @@ class _Start:
         if self._before is not None:
             self._variable.assign(self._before)
 
-    def _arrived(self, value: Any) -> Any:
+    def _arrived(self, value: Any, stays: bool) -> Any:
+        if in_shape_inference():  # a stand-in, like any value now
+            return value
         self._value = to_numpy(value)
-        return ops.convert_to_tensor(self.originals()[0], dtype=value.dtype)
+        return ops.convert_to_tensor(self.originals()[0], dtype=value.dtype) if stays else value
+
+    def first(self, make: Callable[[], np.ndarray]) -> Callable[..., Any]:
+        """The initializer of an added variable; a stand-in while Keras only works out shapes."""
+
+        def initializer(shape: Any, dtype: Any = None) -> Any:
+            if in_shape_inference():
+                return ops.ones(shape, dtype=dtype)
+            return ops.convert_to_tensor(make(), dtype=dtype)
+
+        return initializer
 
 
 def _originals(parametrization: Any, value: np.ndarray) -> list[np.ndarray]:
@@ -367,9 +382,7 @@ def _add(
             shape=shape,
             dtype=dtype_of(before),
             trainable=before.trainable,
-            initializer=lambda shape, dtype=None: ops.convert_to_tensor(
-                start.originals()[index], dtype=dtype
-            ),
+            initializer=start.first(lambda: start.originals()[index]),
         )
 
 
@@ -384,9 +397,7 @@ def _add_state(
             trainable=False,
             autocast=False,
             aggregation="only_first_replica",
-            initializer=lambda shape, dtype=None: ops.convert_to_tensor(
-                start.state()[key], dtype=dtype
-            ),
+            initializer=start.first(lambda: start.state()[key]),
         )
 
 

@@ -1,0 +1,45 @@
+"""Loads parametrized models in a process that has never seen them; prints what they compute."""
+
+import json
+import sys
+import traceback
+from pathlib import Path
+
+import keras
+import numpy as np
+from tests.laws import parametrized as table
+
+import steelyard as sy
+
+
+def report(path: Path, case: table.Case) -> dict:
+    model = keras.models.load_model(path)
+    x = table.inputs(case.kind)
+    said = {
+        "loaded": table.output(model, x, predict=True).tolist(),
+        "should be": table.should_be(case, model, x).tolist(),
+        "parametrizations": [repr(p) for p in sy.parametrizations_of(model, case.address)],
+        "variables": sorted(variable.path.split("/")[-1] for variable in model.variables),
+    }
+    was = table.stored(case, model)
+    table.fit(case, model)
+    now = table.stored(case, model)
+    said["moved"] = float(np.abs(now[0] - was[0]).max())
+    said["trained"] = table.output(model, x).tolist()
+    said["trained, should be"] = table.should_be(case, model, x).tolist()
+    return said
+
+
+def main(folder: Path) -> None:
+    said = {}
+    for path in folder.glob("*.keras"):
+        case = table.BY_NAME[path.stem.partition("@")[0].replace("_", " ")]
+        try:
+            said[path.stem] = report(path, case)
+        except Exception:
+            said[path.stem] = {"error": traceback.format_exc()[-3000:]}
+    print(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
