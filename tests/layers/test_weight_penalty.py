@@ -99,7 +99,7 @@ def test_references_and_other_weights():
 
 def test_passes_its_input_through():
     penalty = sy.layers.WeightPenalty(keras.layers.Dense(3), "l2", dtype="mixed_float16")
-    for x in (np.full((2, 3), 70000.0, "float32"), np.arange(6).reshape(2, 3)):
+    for x in (np.full((2, 3), 70000.0, "float32"), np.arange(6, dtype="int32").reshape(2, 3)):
         got = penalty(x)
         assert keras.backend.standardize_dtype(got.dtype) == x.dtype
         np.testing.assert_array_equal(array(got), x)
@@ -159,10 +159,15 @@ def test_one_that_cannot_train_anything():
     for name in ("a", "b"):
         model.get_layer(name).trainable = False
     assert len(losses(model)) == 1
+    model.compile("sgd", "mse")
     with pytest.raises((sy.SteelyardError, RuntimeError), match="can train nothing.*'a/kernel'"):
-        step(model)
+        model.fit(X, ZEROS, verbose=0)
     model.evaluate(X, ZEROS, verbose=0)
-    model.get_layer("b").trainable = True
+
+
+def test_one_that_can_train_one_of_its_weights():
+    model = model_of(apart)
+    model.get_layer("a").trainable = False
     was = kernels(model)
     step(model)
     now = kernels(model)
@@ -181,17 +186,20 @@ def test_one_that_lets_no_gradient_through():
 def test_a_frozen_penalty_is_a_mere_number():
     """A part of a GAN, penalty and all, is frozen while the other one trains."""
     model = model_of("l2")
-    for name in ("a", "penalty"):
+    for name in ("a", "b", "penalty"):
         model.get_layer(name).trainable = False
-    was = kernels(model)
-    step(model)  # the penalty itself is frozen; what it borrows goes on training
-    now = kernels(model)
-    np.testing.assert_array_equal(now[0], was[0])
-    np.testing.assert_allclose(now[1], 0.998 * was[1], **CLOSE)
-    model.get_layer("b").trainable = False
     model.compile("sgd", "mse")
-    loss = model.evaluate(X, ZEROS, verbose=0)
-    np.testing.assert_allclose(loss, np.mean(array(model(X)) ** 2) + l2(*kernels(model)), **CLOSE)
+    loss = model.fit(X, ZEROS, batch_size=6, verbose=0).history["loss"]
+    wanted = np.mean(array(model(X)) ** 2) + l2(*kernels(model))
+    np.testing.assert_allclose(loss, [wanted], **CLOSE)
+
+
+def test_freezing_the_penalty_freezes_nothing_else():
+    model = model_of("l2")
+    model.get_layer("penalty").trainable = False
+    was = kernels(model)
+    step(model)
+    np.testing.assert_allclose(kernels(model), 0.998 * np.array(was), **CLOSE)
 
 
 def test_an_owner_outside_the_model():
@@ -395,7 +403,8 @@ def test_the_slope_at_zero_is_finite(penalty):
     model = model_of(penalty, of="a")
     model.get_layer("a").kernel.assign(np.zeros((4, 3)))
     step(model)
-    np.testing.assert_array_equal(kernels(model)[0], np.zeros((4, 3)))
+    # Of an absolute value, JAX has the slope 1 at 0, the others 0; a norm has the same on all.
+    np.testing.assert_allclose(kernels(model)[0], np.zeros((4, 3)), atol=0.00101 * (penalty == "l1"))
 
 
 def test_what_lora_adds_is_penalized():

@@ -15,6 +15,9 @@ from steelyard.live import _keras
 NAMES = [
     ("keras.src.backend.common.global_state", "get_global_attribute"),
     ("keras.src.models.functional", "Functional"),
+    ("keras.src.ops.function", "make_node_key"),
+    ("keras.src.saving.serialization_lib", "SafeModeScope"),
+    ("keras.src.utils.io_utils", "ask_to_proceed_with_overwrite"),
     ("keras.src.utils.naming", "to_snake_case"),
     ("keras.src.utils.python_utils", "default"),
 ]
@@ -211,3 +214,48 @@ def test_a_config_with_the_identity_of_each_layer():
     key = "shared_objects/id_to_config_map"
     assert marked["layers"][1]["shared_object_id"] == id(dense), f"'{key}' is no longer asked"
     assert "shared_object_id" not in keras.saving.serialize_keras_object(dense)
+
+
+def test_configs_say_which_layer_they_are_of():
+    """What saving and cloning lean on: ids in configs, by which Keras finds objects again."""
+    layer, inputs = keras.layers.Dense(2), keras.Input((3,))
+    inner = keras.Model(inputs, layer(inputs))
+    with _keras.identified([layer], others=False) as made:
+        config = inner.get_config()
+        (mark,) = {part["shared_object_id"] for part in config["layers"] if part["name"] == layer.name}
+        assert mark == id(layer), "'shared_objects/id_to_config_map' no longer marks configs"
+        twin = keras.saving.deserialize_keras_object(config["layers"][1])
+        assert made[id(layer)] is twin, "'shared_objects/id_to_obj_map' no longer keeps objects"
+        assert keras.saving.deserialize_keras_object(config["layers"][1]) is twin
+    assert keras.saving.deserialize_keras_object(config["layers"][1]) is not twin
+
+
+def test_the_calls_of_one_model_among_all():
+    layer, inputs = keras.layers.Dense(3), keras.Input((3,))
+    inner = keras.Model(inputs, layer(inputs))
+    outer = keras.Model(inputs, layer(layer(inner(inputs))))
+    assert dict(_keras.calls_within(inner))[layer] == 1
+    assert dict(_keras.calls_within(outer))[layer] == 2, "'_nodes' no longer tells models apart"
+    assert len(_keras.calls(layer)) == 3
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_how_often_a_sequential_calls_its_layers_when_it_is_read(count):
+    """`saving/_config.py` counts on it; a file says by number which call of a layer is meant."""
+    line = keras.Sequential([keras.Input((3,)), *(keras.layers.Dense(3) for _ in range(count))])
+    read = keras.Sequential.from_config(line.get_config())
+    calls = [len(_keras.calls(layer)) for layer in read.layers]
+    assert calls == list(range(count, 0, -1))
+
+
+def test_a_scope_for_lambdas():
+    config = keras.layers.Lambda(abs).get_config()
+    config["function"] = keras.saving.serialize_keras_object(len)
+    with _keras.safe_mode(False):
+        assert isinstance(keras.layers.Lambda.from_config(config), keras.layers.Lambda)
+
+
+@pytest.mark.parametrize(("says", "may"), [("y", True), ("n", False)])
+def test_keras_asks_before_it_overwrites(says, may, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: says)
+    assert _keras.may_overwrite("model.keras") is may

@@ -101,14 +101,13 @@ def test_there_is_an_inverse_if_all_have_one():
     )
 
 
-def test_the_first_original_may_be_enough():
-    chain = Chain(p.WeightNorm(), p.SpectralNorm())
-    value = normal(6, 4)
-    _, length = chain.right_inverse(ops.convert_to_tensor(value))
-    given_all = chain.initial_state(value, ops.convert_to_numpy(length))
-    np.testing.assert_allclose(chain.initial_state(value)["u_1"], given_all["u_1"], atol=1e-5)
-    with pytest.raises(ParametrizationError, match=r"LowRank\(rank=2\) stores several"):
-        Chain(p.LowRank(2), p.SpectralNorm()).initial_state(normal(6, 2))
+def test_states_start_from_all_originals():
+    value = normal(6, 2) @ normal(2, 4, seed=1)
+    chain = Chain(p.LowRank(2), p.WeightNorm(), p.SpectralNorm())
+    weight = Parametrized(chain, value)
+    u = ops.convert_to_numpy(weight.state["u_2"])
+    np.testing.assert_allclose(np.abs(u @ np.linalg.svd(value)[2][0]), 1, rtol=1e-5)
+    np.testing.assert_allclose(weight.used(training=True), value / sigma(value), atol=1e-5)
 
 
 def test_chains_in_chains():

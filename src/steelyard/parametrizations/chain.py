@@ -64,10 +64,7 @@ class Chain(Parametrization):
         return (value, *others) if others else value
 
     def initial_state(self, *originals: np.ndarray) -> dict[str, np.ndarray]:
-        """The states of all, each from what the parametrizations before it make.
-
-        If only the first original is given, the others are taken to be what `right_inverse` makes.
-        """
+        """The states of all, each from what the parametrizations before it make."""
         state: dict[str, np.ndarray] = {}
         value: Any = originals[0]
         for i, part, others in self._parts(originals):
@@ -75,23 +72,8 @@ class Chain(Parametrization):
             state |= {_numbered(name, i): entry for name, entry in own.items()}
             if self._later(i, "initial_state"):
                 tensors = [ops.convert_to_tensor(array) for array in (value, *others)]
-                if len(tensors) < len(part.names):
-                    tensors = self._guessed(part, tensors[0])
                 value = ops.convert_to_numpy(part.forward(*tensors, **own))
         return state
-
-    def _guessed(self, part: Parametrization, value: Any) -> list[Any]:
-        """The originals of one of the parametrizations, from the first of them."""
-        inverse = _inverse(part)
-        guess = [] if inverse is None else list(inverse(value))
-        # A first original that is the weight itself, as of WeightNorm, gives the others away.
-        first = ops.convert_to_numpy(guess[0]) if guess else np.zeros(())
-        if first.shape != value.shape or not np.allclose(first, ops.convert_to_numpy(value)):
-            raise ParametrizationError(
-                f"{self!r} cannot work out its state from the first stored tensor alone, since "
-                f"{part!r} stores several. Hand over all of them, or put {part!r} last."
-            )
-        return [value, *guess[1:]]
 
     def update(self, *originals: Any, **state: Any) -> dict[str, Any]:
         """The next states of all."""

@@ -10,6 +10,10 @@ import keras
 from steelyard.live import as_default, is_default
 from steelyard.refs import build_once
 from steelyard.substitutes._ledger import LEDGER, Ledger, ledger_of
+from steelyard.substitutes._storage import Added
+
+# The name of an attribute, and so of a part of a weights file.
+ADDED = "steelyard_added"
 
 _register = keras.saving.register_keras_serializable(package="steelyard", name="Rewritten")
 _MIXIN: list[Any] = []
@@ -27,6 +31,7 @@ def adopt(layer: keras.Layer) -> Ledger:
     if ledger is None:
         ledger = Ledger(layer)
         vars(layer)[LEDGER] = ledger
+        vars(layer)[ADDED] = Added(layer)
         base: Any = ledger.base
         layer.__class__ = _class_for(base)
         vars(layer)["build"] = build_once(layer)
@@ -39,7 +44,7 @@ def release(layer: keras.Layer) -> None:
     ledger = ledger_of(layer)
     if ledger is None or not ledger.is_empty():
         return
-    del vars(layer)[LEDGER]
+    del vars(layer)[LEDGER], vars(layer)[ADDED]
     layer.__class__ = ledger.base
     layer.built = ledger.built
     vars(layer)["quantize"] = vars(layer)["quantize"].__wrapped__

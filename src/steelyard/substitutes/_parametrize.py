@@ -216,8 +216,9 @@ class Parametrize(Rewrite):
         if not np.allclose(got, value, rtol=1e-3, atol=1e-5 * scale):
             raise SubstituteError(
                 f"'{self.address}' is parametrized by {type(self.parametrization).__name__}, which "
-                "gives no such value. Assign to what is stored instead (`weight.variable`), or "
-                "`sy.bake` the weight first."
+                "gives no such value. Assign to what is stored instead "
+                f"({', '.join(variable.name for variable in self.originals)}), or `sy.bake` the "
+                "weight first."
             )
         for variable, array in zip(self.originals, start.originals(), strict=True):
             variable.assign(array)

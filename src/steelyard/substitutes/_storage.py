@@ -1,13 +1,15 @@
 """The part of a weights file that is a rewritten layer's.
 
-Where the layer still stores all that it stored before, its part looks as before, with what a
-rewrite added beside it by name: the file loads into the plain layer and back. Where another layer
-stores a weight, what is left is written by name, and the weight itself is not.
+Where the layer still stores all that it stored before, its part is as before, and what a rewrite
+added has a part of its own, which a plain layer does not look into: the file loads into the plain
+layer and back. Where another layer stores a weight, or the weight is made of others, what is left
+is written by name, and the weight itself is not.
 """
 
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -42,9 +44,6 @@ def save(layer: Any, save_plain: Callable[[Any], None], store: Any) -> None:
     plain = [kept[key] for key in sorted(kept, key=int)]
     for index, value in enumerate(v for v in plain if id(v) not in added):
         store[str(index)] = value
-    for name, variable in named.items():
-        if id(variable) in ledger.added_ids():
-            store[name] = variable
 
 
 def load(layer: Any, load_plain: Callable[[Any], None], store: dict[str, Any]) -> None:
@@ -62,14 +61,44 @@ def load(layer: Any, load_plain: Callable[[Any], None], store: dict[str, Any]) -
             plain.insert(index, variable)
     with _as_before(layer):
         load_plain({str(index): value for index, value in enumerate(plain)})
-    missing = []
-    for name, variable in _own(layer).items():
-        if id(variable) in ledger.added_ids():
-            if name in store:
+
+
+class Added(keras.Operation):
+    """The part of a file that has what rewrites added to a layer; Keras finds it as an attribute.
+
+    `Dense` and its like refuse a part with more in it than they have weights. An operation is the
+    least that Keras writes and reads, and nobody tracks it.
+    """
+
+    def __init__(self, layer: keras.Layer) -> None:
+        super().__init__()
+        self._of = weakref.ref(layer)
+
+    def call(self) -> None:
+        """Nothing: it is only saved."""
+
+    def save_own_variables(self, store: Any) -> None:
+        """Writes what rewrites added, by name."""
+        for name, variable in self._variables().items():
+            store[name] = variable
+
+    def load_own_variables(self, store: Any) -> None:
+        """Reads it; what the file lacks is worked out from the weight that was just read."""
+        missing = []
+        for name, variable in self._variables().items():
+            if name in store.keys():
                 variable.assign(store[name])
             else:
                 missing.append(variable)
-    _start_again(ledger, missing)
+        if missing:
+            _start_again(_ledger(self._of()), missing)
+
+    def _variables(self) -> dict[str, keras.Variable]:
+        layer = self._of()
+        if layer is None or _by_name(layer):
+            return {}
+        added = _ledger(layer).added_ids()
+        return {name: variable for name, variable in _own(layer).items() if id(variable) in added}
 
 
 def _load_by_name(layer: Any, store: dict[str, Any]) -> None:
@@ -78,9 +107,9 @@ def _load_by_name(layer: Any, store: dict[str, Any]) -> None:
     if any(key.isdigit() for key in store):
         raise SubstituteError(
             f"Layer '{layer.name}' ({ledger.base.__name__}) stores only {', '.join(named) or '-'} "
-            f"itself, since {', '.join(ledger.dropped)} is another layer's; the file has "
+            f"itself, since {', '.join(ledger.dropped)} is tied or made of others; the file has "
             f"{len(store)} weights of a layer that stores all. Load the file before the weight is "
-            "tied, or copy by `sy.copy_weights`."
+            "tied or parametrized, or copy by `sy.copy_weights`."
         )
     lora = {name for name in named if name.startswith("lora_")}
     missing = named.keys() - store.keys() - lora
