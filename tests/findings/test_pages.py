@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import keras
 import pytest
 
 import steelyard as sy
@@ -35,6 +36,8 @@ def test_a_page_has_two_blocks(code):
 
 @pytest.mark.parametrize("code", sorted(CHECKS))
 def test_the_failing_code_gives_the_code(code, capsys):
+    if code == "adopted-layer" and keras.version() < "3.15":
+        pytest.skip("Keras 3.13 does not track a layer that a functional model is given later")
     findings = run(code, blocks(code)[0])
     assert {finding.code for finding in findings} == {code} | ALONG.get(code, set())
     printed = capsys.readouterr().out

@@ -308,7 +308,10 @@ def is_kept(model, make):
     values = [draw.normal(size=weight.shape) for weight in model.weights]
     model.set_weights(values)
     made.set_weights(values)
-    one, two = (ops.convert_to_numpy(m(X)) for m in (model, made))
+    try:
+        one, two = (ops.convert_to_numpy(m(X)) for m in (model, made))
+    except KeyError:  # Keras 3.13 loads a graph that is cut in two
+        return False
     return np.allclose(one, two, atol=1e-5)
 
 

@@ -18,7 +18,10 @@ def report(path: Path, case: table.Case) -> dict:
     said = {
         "loaded": table.output(model, x, predict=True).tolist(),
         "should be": table.should_be(case, model, x).tolist(),
-        "parametrizations": [repr(p) for p in sy.parametrizations_of(model, case.address)],
+        "parametrizations": [
+            getattr(p, "__name__", type(p).__name__)
+            for p in sy.parametrizations_of(model, case.address)
+        ],
         "variables": sorted(variable.path.split("/")[-1] for variable in model.variables),
     }
     was = table.stored(case, model)

@@ -50,8 +50,8 @@ def each_step():
 
 def fails_to_load(model, path):
     model.save(path)
-    with pytest.raises(ValueError):
-        keras.models.load_model(path)
+    with pytest.raises((KeyError, ValueError)):
+        keras.models.load_model(path)(X)  # Keras 3.13 loads a graph that is cut in two
 
 
 @pytest.mark.parametrize("make", [outer_first, inner_first, two_inner])

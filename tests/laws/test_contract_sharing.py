@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from tests.saving.arrangements import X
 from tests.saving.process import loaded_elsewhere  # noqa: F401
 
 import steelyard as sy
 
 CLOSE = dict(rtol=1e-4, atol=1e-5)
-X = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
 KERNEL = np.random.default_rng(1).normal(size=(4, 4)).astype("float32")
 
 
@@ -74,7 +74,7 @@ def step(model, rate=0.01):
     back = 2.0 * outputs / outputs.size
     by_hand = kernel - rate * ((X @ kernel).T @ back + X.T @ (back @ kernel.T))
     model.compile(keras.optimizers.SGD(rate), "mse")
-    model.fit(X, np.zeros((4, 4), "float32"), batch_size=4, verbose=0)
+    model.fit(X, np.zeros_like(X), batch_size=len(X), verbose=0)
     return by_hand
 
 
@@ -132,8 +132,8 @@ def test_c84_constraint_and_regularizer_on_a_built_variable(tmp_path):
     np.testing.assert_allclose(array(loaded.losses[0]), 0.5 * kernel.sum(), rtol=1e-5)
 
     loaded.compile(keras.optimizers.SGD(1.0), "mse")
-    loaded.fit(X, np.zeros((4, 4), "float32"), batch_size=4, verbose=0)
-    gradient = X.T @ (2.0 * X @ kernel / 16.0) + 0.5
+    loaded.fit(X, np.zeros_like(X), batch_size=len(X), verbose=0)
+    gradient = X.T @ (2.0 * X @ kernel / X.size) + 0.5
     wanted = np.maximum(kernel - gradient, 0.0)
     assert (wanted == 0.0).any()
     np.testing.assert_allclose(array(loaded.weights[0]), wanted, **CLOSE)

@@ -98,7 +98,7 @@ def _changed(subject: Subject) -> dict[keras.Layer, bool]:
     # Older Kerases note no flags, but the optimizer knows what it was built for.
     told = {id(variable) for variable in known}
     for place in subject.places:
-        rows = [row for row in _movable(subject, place.layer) if row.layer is place.layer]
-        if rows and not place.layer.trainable and any(id(row.variable) in told for row in rows):
+        rows = _movable(subject, place.layer)
+        if rows and not place.layer.trainable and all(id(row.variable) in told for row in rows):
             changed[place.layer] = True
     return changed

@@ -25,7 +25,7 @@ from steelyard.live import (
     to_numpy,
 )
 from steelyard.refs import find_weight
-from steelyard.substitutes._function import as_parametrization
+from steelyard.substitutes._function import Function, as_parametrization
 from steelyard.substitutes._keep import each_at, kind, rewrite
 from steelyard.substitutes._ledger import ledger_of
 from steelyard.substitutes._place import stand_in, substitute_for
@@ -86,7 +86,8 @@ def parametrizations_of(layer: Any, weight: str = "kernel") -> tuple[Any, ...]:
     owner = find_weight(layer_meant(layer), weight.strip("/"))
     assert owner.layer is not None
     found = [r for name, r in each_at(owner.layer) if name == owner.name]
-    return tuple(r.parametrization for r in found if isinstance(r, Parametrize))
+    made = [r.parametrization for r in found if isinstance(r, Parametrize)]
+    return tuple(p.function if isinstance(p, Function) else p for p in made)
 
 
 @kind
