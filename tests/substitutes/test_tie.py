@@ -269,6 +269,13 @@ def test_tied_twice_is_refused_and_baked_is_free():
     np.testing.assert_array_equal(array(c.kernel), array(other.kernel))
 
 
+def test_the_class_of_a_tied_layer_makes_plain_ones():
+    _, a, _, c = three()
+    sy.tie(c, "kernel", to=a)
+    assert isinstance(c, keras.layers.Dense)
+    assert type(type(c)(4)) is keras.layers.Dense
+
+
 # --- refused --------------------------------------------------------------------------------------
 
 
