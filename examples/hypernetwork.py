@@ -1,8 +1,8 @@
 """A network that predicts the weights of another one: a hypernetwork (Ha, Dai and Le 2016).
 
 Eight cameras photograph digits, and each wires its pixels in an order of its own. One small network
-for all eight does badly. Here a second one predicts the first kernel of it from the number of the
-camera, and `sy.call` runs it with that kernel. Run it with any backend:
+for all eight does badly. Here a second one predicts its first layer's weights from the number of
+the camera, and `sy.call` runs it with these. Run it with any backend:
 
     KERAS_BACKEND=torch python examples/hypernetwork.py
 """
@@ -41,16 +41,15 @@ def main_network():
 
 
 def with_hypernetwork():
-    pixels, camera = (
-        keras.Input((64,), name="pixels"),
-        keras.Input((), name="camera", dtype="int32"),
-    )
+    pixels = keras.Input((64,), name="pixels")
+    camera = keras.Input((), name="camera", dtype="int32")
     code = ops.mean(keras.layers.Embedding(CAMERAS, 16)(camera), axis=0, keepdims=True)
-    kernel = ops.reshape(keras.layers.Dense(64 * UNITS, name="hyper")(code), (64, UNITS))
+    predicted = keras.layers.Dense(65 * UNITS, name="hyper")(code)
+    kernel, bias = ops.split(ops.reshape(predicted, (65, UNITS)), [64])
     main = main_network()
-    main.get_layer("features").kernel.trainable = False  # never used: each camera gets its own
-    scores = sy.call(main, pixels, weights={"features/kernel": kernel})
-    return keras.Model([pixels, camera], scores)
+    main.get_layer("features").trainable = False  # its own weights are never used
+    given = {"features/kernel": kernel, "features/bias": ops.squeeze(bias, 0)}
+    return keras.Model([pixels, camera], sy.call(main, pixels, weights=given))
 
 
 def train(model, x, y):
@@ -63,7 +62,7 @@ def train(model, x, y):
 def show(what, model, x, y):
     scores = model.predict(x, batch_size=BATCH, verbose=0)
     right = float(np.mean(np.argmax(scores, axis=-1) == y))
-    print(f"{what:<44} {right:.1%} of new photographs right")
+    print(f"{what:<36} {right:.1%} of new photographs right")
     return right
 
 
@@ -73,21 +72,19 @@ def main():
     pictures = (digits.data / 16).astype("float32")
     wiring = [np.random.default_rng(c).permutation(64) for c in range(CAMERAS)]
     pixels, camera, answers = photographs(pictures[:1437], digits.target[:1437], wiring)
-    new_pixels, new_camera, new_answers = photographs(pictures[1437:], digits.target[1437:], wiring)
+    new, new_camera, new_answers = photographs(pictures[1437:], digits.target[1437:], wiring)
 
     one_for_all = train(main_network(), pixels, answers)
-    badly = show("one network for all cameras", one_for_all, new_pixels, new_answers)
+    badly = show("one network for all cameras", one_for_all, new, new_answers)
     model = train(with_hypernetwork(), [pixels, camera], answers)
-    well = show(
-        "its kernel predicted for each camera", model, [new_pixels, new_camera], new_answers
-    )
+    well = show("its first layer predicted for each", model, [new, new_camera], new_answers)
     assert well > badly + 0.1
 
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.keras")
         model.save(path)
         loaded = keras.models.load_model(path)
-    again = show("the same, loaded from a file", loaded, [new_pixels, new_camera], new_answers)
+    again = show("the same, loaded from a file", loaded, [new, new_camera], new_answers)
     assert again == well
 
 

@@ -247,6 +247,18 @@ def test_a_layer_that_the_call_of_a_class_closes_over():
     assert codes(model) == [("untracked-layer", "block/call/dense")]
 
 
+def test_a_layer_that_all_layers_of_a_class_share():
+    class Block(layers.Layer):
+        dense = layers.Dense(2, name="dense")
+
+        def call(self, x):
+            return self.dense(x)
+
+    model = around(Block(name="block"))
+    assert model.weights == []
+    assert codes(model) == [("untracked-layer", "block/dense")]
+
+
 def test_a_global_layer():
     scope = {"layers": layers}
     text = "dense = layers.Dense(2)\nother = layers.Dense(2)\ndef run(x): return dense(x)\n"
@@ -682,6 +694,25 @@ def test_a_compiled_model_that_was_loaded(tmp_path):
     assert codes(loaded) == []
     loaded.fit(X, Y, verbose=0)
     assert codes(loaded) == []
+
+
+def test_what_was_trained_and_is_quantized_now():
+    model = fit(two_layers())
+    model.quantize("int8")
+    assert codes(model) == []
+
+
+@pytest.mark.filterwarnings("ignore:The trainable weights")  # ours: the optimizer begins anew
+def test_what_was_rewritten_after_a_step():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(3, name="a")])
+    model.add(layers.Dense(3, name="b"))
+    model.compile("sgd", "mse")
+    model.fit(X, X, verbose=0)
+    one, two = model.layers
+    sy.tie(two, "kernel", to=sy.ref(one, "kernel"), transform="transpose")
+    assert codes(model) == []
+    model.fit(X, X, verbose=0)
+    assert codes(model) == []
 
 
 # --- lost on a load -------------------------------------------------------------------------------

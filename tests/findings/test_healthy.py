@@ -172,6 +172,20 @@ class RegularizedInCall(layers.Layer):
         return ops.matmul(x, self.kernel) * self.gain
 
 
+class ToldShape(layers.Layer):
+    """Keras puts it into a graph without running its `call`, where its parts are built."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.parts = [layers.Dense(3), layers.Dense(3)]
+
+    def call(self, x):
+        return self.parts[1](self.parts[0](x))
+
+    def compute_output_shape(self, shape):
+        return (*shape[:-1], 3)
+
+
 class Pretrained(layers.Layer):
     """Keeps the array that its weight began with, a mask, and a handle on the model."""
 
@@ -350,6 +364,11 @@ def pretrained():
     return model
 
 
+def told_shape():
+    inputs = keras.Input((6,))
+    return keras.Model(inputs, ToldShape()(inputs))
+
+
 def regularized():
     inputs = keras.Input((6,))
     return keras.Model(inputs, RegularizedInCall()(inputs))
@@ -406,6 +425,7 @@ MODELS = (
     with_constants,
     pretrained,
     regularized,
+    told_shape,
     watched_by_a_frozen_one,
     view,
     normalized,

@@ -231,9 +231,7 @@ def test_c42_a_metric_beside_those_of_the_user():
     logs = model.fit(X, targets, batch_size=3, epochs=2, verbose=0).history
     assert {"loss", "watch_l2_norm"} < set(logs) and any("mae" in name for name in logs)
     said = model.train_on_batch(X, targets, return_dict=True)
-    np.testing.assert_allclose(
-        said["watch_l2_norm"], np.linalg.norm(kernel(model, "d")), rtol=1e-5
-    )
+    np.testing.assert_allclose(said["watch_l2_norm"], np.linalg.norm(kernel(model, "d")), rtol=1e-5)
 
 
 @pytest.mark.parametrize("log", [False, True])

@@ -142,7 +142,7 @@ class Part(sy.layers.Borrower):
 
 @register
 class Together(keras.layers.Layer):
-    """The penalty layer of keras#9100: called on two kernels, adds a loss, gives its parts by rows."""
+    """The penalty layer of keras#9100: adds a loss on two kernels, gives it by rows."""
 
     def call(self, kernels):
         overlap = ops.square(kernels[0] * kernels[1])
@@ -211,3 +211,22 @@ class HyperNetwork(keras.Model):
         flat = self.hyper(ops.mean(x, axis=0, keepdims=True))[0]
         given = {"one/kernel": ops.reshape(flat[:12], (4, 3)), "one/bias": flat[12:]}
         return sy.call(self.main, x, weights=given)
+
+
+@register
+def cubed(value):
+    """A penalty of one's own."""
+    return 0.01 * ops.sum(ops.abs(value) ** 3)
+
+
+@register
+def unit_columns(value):
+    """A transformation of a kernel: columns of length 1."""
+    return value / ops.norm(value, axis=0, keepdims=True)
+
+
+@register
+def sparse_half(value):
+    """A transformation of a kernel: the smaller half of the entries is 0."""
+    size = ops.abs(value)
+    return ops.where(size >= ops.median(size), value, ops.zeros_like(value))

@@ -160,7 +160,7 @@ def test_one_that_cannot_train_anything():
         model.get_layer(name).trainable = False
     assert len(losses(model)) == 1
     model.compile("sgd", "mse")
-    with pytest.raises((sy.SteelyardError, RuntimeError), match="can train nothing.*'a/kernel'"):
+    with pytest.raises((sy.SteelyardError, RuntimeError), match=r"can train nothing.*'a/kernel'"):
         model.fit(X, ZEROS, verbose=0)
     model.evaluate(X, ZEROS, verbose=0)
 
@@ -209,7 +209,7 @@ def test_an_owner_outside_the_model():
     y = keras.layers.Dense(3)(inputs)
     model = keras.Model(inputs, sy.layers.WeightPenalty(outside, "l2")(y))
     assert losses(model) == [pytest.approx(l2(array(outside.kernel)), rel=1e-4)]
-    with pytest.raises((sy.SteelyardError, RuntimeError), match="'outside'.* no part of it"):
+    with pytest.raises((sy.SteelyardError, RuntimeError), match=r"'outside'.* no part of it"):
         step(model)
 
 
@@ -404,7 +404,9 @@ def test_the_slope_at_zero_is_finite(penalty):
     model.get_layer("a").kernel.assign(np.zeros((4, 3)))
     step(model)
     # Of an absolute value, JAX has the slope 1 at 0, the others 0; a norm has the same on all.
-    np.testing.assert_allclose(kernels(model)[0], np.zeros((4, 3)), atol=0.00101 * (penalty == "l1"))
+    np.testing.assert_allclose(
+        kernels(model)[0], np.zeros((4, 3)), atol=0.00101 * (penalty == "l1")
+    )
 
 
 def test_what_lora_adds_is_penalized():

@@ -262,3 +262,39 @@ def test_a_scope_for_lambdas():
 def test_keras_asks_before_it_overwrites(says, may, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda *_: says)
     assert _keras.may_overwrite("model.keras") is may
+
+
+def test_what_a_variable_itself_holds():
+    variable = keras.Variable(1.0)
+    with keras.StatelessScope([(variable, keras.ops.full((), 2.0))]):
+        assert float(_keras.own_value(variable)) == 1, "'_value' is no longer the store"
+        with _keras.outside_stateless_calls():
+            variable.assign(3.0)
+        assert float(variable.value) == 2
+    assert float(variable.value) == 3
+
+
+def test_losses_of_a_stateless_call_find_their_layers():
+    one, two = keras.layers.Dense(1), keras.layers.Dense(1)
+    for layer in (one, two):
+        layer.build((None, 1))
+    with keras.StatelessScope(collect_losses=True) as scope:
+        losses = [keras.ops.full((), float(number)) for number in range(3)]
+        one.add_loss(losses[:2])
+        two.add_loss(losses[2])
+    left = _keras.hand_out_losses([one], scope.losses)
+    assert [float(loss) for loss in one.losses] == [0, 1], "'_losses' or '_loss_ids' has changed"
+    assert [float(loss) for loss in left] == [2]
+    assert [float(loss) for loss in _keras.hand_out_losses([one, two], left)] == []
+    assert [float(loss) for loss in two.losses] == [2]
+
+
+def test_a_layer_that_runs_again_for_the_gradient():
+    assert not _keras.recomputes(keras.layers.Dense(1))
+    for mode, again in (("full", True), ("larger_than", True), ("activations", False)):
+        with keras.RematScope(mode=mode):
+            layer = keras.layers.Dense(1)
+        assert _keras.recomputes(layer) == again, "'_remat_mode' no longer says the mode"
+    with keras.RematScope(mode="list_of_layers", layer_names=["one"]):
+        assert _keras.recomputes(keras.layers.Dense(1, name="one"))
+        assert not _keras.recomputes(keras.layers.Dense(1, name="two"))

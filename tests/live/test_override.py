@@ -538,6 +538,16 @@ def test_a_value_reaches_the_layers_that_are_tied_to_its_weight():
         np.testing.assert_allclose(array(got), X @ value @ value, rtol=1e-4, atol=1e-5)
 
 
+def test_a_value_reaches_the_layers_that_borrow_its_weight():
+    inputs = keras.Input((4,))
+    encoder = keras.layers.Dense(3, use_bias=False, name="encoder")
+    decoder = sy.layers.TiedDense(encoder, use_bias=False)
+    model = keras.Model(inputs, decoder(encoder(inputs)))
+    value = other(4, 3)
+    got = sy.call(model, X, weights={"encoder/kernel": value})
+    np.testing.assert_allclose(array(got), X @ value @ value.T, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_a_parametrization_does_not_change_a_given_value(training):
     layer = keras.layers.Dense(3, use_bias=False)

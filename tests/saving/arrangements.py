@@ -94,6 +94,13 @@ def in_a_sequential_of_sequentials():
 
 
 @arrangement
+def in_a_sequential_and_a_model_behind_it():
+    layer, inputs = dense(), keras.Input((4,))
+    inner = line([layer, around(layer, "model"), dense("x"), around(layer, "last")], "inner")
+    return keras.Model(inputs, layer(inner(inputs)))
+
+
+@arrangement
 def in_a_wrapper_and_before():
     layer, inputs = dense(), keras.Input((4,))
     twice = layers.RepeatVector(2)(layer(inputs))
@@ -194,6 +201,37 @@ def generator_and_critic():
     model = Adversaries(around(layer, "generator"), around(layer, "critic"), name="gan")
     model(X)
     return model
+
+
+@keras.saving.register_keras_serializable("tests")
+class Twice(keras.layers.Layer):
+    """Uses what it was given in a layer, and in a model, that it makes itself."""
+
+    def __init__(self, inner, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = inner
+        self.wrapper = layers.TimeDistributed(inner)
+        self.line = keras.Sequential([keras.Input((4,)), inner, inner])
+
+    def build(self, shape):
+        self.wrapper.build((None, 1, 4))
+
+    def call(self, x):
+        return self.wrapper(self.line(self.inner(x))[:, None])[:, 0]
+
+    def get_config(self):
+        return {**super().get_config(), "inner": keras.saving.serialize_keras_object(self.inner)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config.pop("inner")), **config)
+
+
+@arrangement
+def in_a_class_that_does_what_it_likes():
+    layer, inputs = dense(), keras.Input((4,))
+    twice = Twice(layer, name="twice")
+    return keras.Model(inputs, twice(around(layer, "inner")(layer(twice(inputs)))))
 
 
 def inputs_of(model: keras.Model, x: np.ndarray = X) -> object:

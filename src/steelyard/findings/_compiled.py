@@ -61,7 +61,7 @@ def stale_optimizers(subject: Subject) -> Iterator[Found]:
             "Call `model.compile(...)` again, after all layers are there and all flags are set.",
         )
     gone = [variable for variable in known if id(variable) not in subject.tracked]
-    if gone:
+    if gone and not _is_quantized(subject):  # which is done after training
         yield Found(
             "",
             f"The optimizer of '{model.name}' still has {some([v.path for v in gone])}, which the "
@@ -72,6 +72,10 @@ def stale_optimizers(subject: Subject) -> Iterator[Found]:
 
 def _is_compiled(model: keras.Layer) -> bool:
     return isinstance(model, keras.Model) and bool(model.compiled)
+
+
+def _is_quantized(subject: Subject) -> bool:
+    return any(getattr(place.layer, "quantization_mode", None) for place in subject.places)
 
 
 def _movable(subject: Subject, layer: keras.Layer) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,47 +71,50 @@ class _Numbers:
     """Finds the weight whose numbers an array has. Reads weights only where there is an array."""
 
     def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-        self._sorted: dict[int, np.ndarray] = {}
+        self._rows = [row for row in subject.rows if not isinstance(row.variable, Substitute)]
 
     def whose(self, value: Any, but_not_below: keras.Layer | None = None) -> Row | None:
         """The weight that a variable is, or whose numbers an array has.
 
         Not one in or below the layer that holds the array: it may have been initialized from it.
         """
-        rows = [row for row in self._subject.rows if not isinstance(row.variable, Substitute)]
         if isinstance(value, keras.Variable):
-            return next((row for row in rows if row.variable is value), None)
-        rows = [row for row in rows if is_initialized(row.variable)]
+            return next((row for row in self._rows if row.variable is value), None)
+        size = math.prod(value.shape)
+        rows = [
+            row
+            for row in self._rows
+            if math.prod(row.variable.shape) >= size and is_initialized(row.variable)
+        ]
         if found := [row for row in rows if row.variable.value is value]:
             return found[0]
-        numbers = _numbers(value)
+        numbers = _numbers(value) if rows else None
         if numbers is None:
             return None
-        same = [row for row in rows if self._has(row.variable, numbers)]
+        same = [row for row in rows if _has(row.variable, numbers)]
         if but_not_below is not None:
             own = {id(variable) for variable in but_not_below.variables}
             if any(id(row.variable) in own for row in same):
                 return None
         return same[0] if same else None
 
-    def _has(self, variable: keras.Variable, numbers: np.ndarray) -> bool:
-        if not keras.backend.is_float_dtype(variable.dtype):
-            return False
-        if np.prod(variable.shape) < numbers.size:
-            return False
-        if id(variable) not in self._sorted:
-            with own_dtype():
-                values = np.asarray(keras.ops.convert_to_numpy(read(variable)), "float64")
-            self._sorted[id(variable)] = np.sort(values, axis=None)
-        known = self._sorted[id(variable)]
-        if known.size == numbers.size:
-            return bool(np.array_equal(known, np.sort(numbers)))
-        # A part of a weight; but whole numbers may well be in it by chance.
-        if not np.any(numbers % 1):
-            return False
-        at = np.minimum(np.searchsorted(known, numbers), known.size - 1)
-        return bool(np.array_equal(known[at], numbers))
+
+def _has(variable: keras.Variable, numbers: np.ndarray) -> bool:
+    """Whether a weight has exactly these numbers, in any order, or all of them among others."""
+    if not keras.backend.is_float_dtype(variable.dtype):
+        return False
+    with own_dtype():
+        values = keras.ops.convert_to_numpy(read(variable))
+    if not np.any(values == numbers[0]):  # nearly always
+        return False
+    known = np.sort(values.astype("float64"), axis=None)
+    if known.size == numbers.size:
+        return bool(np.array_equal(known, np.sort(numbers)))
+    # A part of a weight; but whole numbers may well be in it by chance.
+    if not np.any(numbers % 1):
+        return False
+    at = np.minimum(np.searchsorted(known, numbers), known.size - 1)
+    return bool(np.array_equal(known[at], numbers))
 
 
 # Fewer different numbers than these could be zeros and ones: a mask, or a bias.
@@ -119,7 +123,7 @@ _FEWEST = 3
 
 def _numbers(value: Any) -> np.ndarray | None:
     """The numbers of an array, if there are enough to know them again."""
-    if isinstance(value, keras.Variable) or not is_array(value):
+    if isinstance(value, np.ndarray) and value.dtype.kind != "f":
         return None
     if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(value.dtype)):
         return None

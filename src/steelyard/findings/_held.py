@@ -44,14 +44,15 @@ class Held(NamedTuple):
 def held_by(layer: keras.Layer) -> list[Held]:
     """The layers, variables, references and arrays that a layer holds, each once, nearest first.
 
-    Looked for in its attributes, in the `call` that its user wrote, and from there in lists and
-    dictionaries, plain objects, functions with what they close over, and bound methods.
+    Looked for in its attributes and its class's, in the `call` that its user wrote, and from there
+    in lists and dictionaries, plain objects, functions with what they close over, and bound
+    methods.
     """
     queue: deque[tuple[Path, Any]] = deque()
     for name, value in attributes(layer).items():
         if name not in _OF_THE_TRAINER:
             queue.append(((name.lstrip("_") or name,), value))
-    queue.extend((("call",), call) for call in _calls_of(type(layer)))
+    queue.extend(_of_classes(type(layer)))
     found: list[Held] = []
     seen: dict[int, Any] = {id(layer): layer}  # the values too: an id is one only while it lives
     while queue:
@@ -111,10 +112,18 @@ def is_of_a_framework(kind: type) -> bool:
     return kind.__module__.partition(".")[0] in FRAMEWORKS
 
 
-def _calls_of(kind: type) -> Iterator[Any]:
+def _of_classes(kind: type) -> Iterator[tuple[Path, Any]]:
+    """The `call` of a user's class, and what its attributes hold for all layers of the class."""
     for base in kind.__mro__:
-        if not is_of_a_framework(base) and "call" in vars(base):
-            yield vars(base)["call"]
+        if is_of_a_framework(base):
+            continue
+        for name, value in vars(base).items():
+            if name == "call" or (not name.startswith("__") and not _is_code(value)):
+                yield (name,), value
+
+
+def _is_code(value: Any) -> bool:
+    return hasattr(value, "__get__") or (callable(value) and not isinstance(value, _WANTED))
 
 
 def _inside(value: Any) -> Iterator[tuple[str, Any]]:

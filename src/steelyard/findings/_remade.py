@@ -142,13 +142,26 @@ def unbuilt_layers(subject: Subject) -> Iterator[Found]:
         ):
             continue
         parents = subject.parents.get(id(layer), [])
-        if all(parent.built and not is_of_a_framework(type(parent)) for parent in parents):
+        if any(not parent.built or is_of_a_framework(type(parent)) for parent in parents):
+            continue
+        if not any(_declares_its_output(above) for above in subject.above(layer)):
             yield Found(
                 subject.address(layer),
                 f"{described(layer)} is part of a built model and has made no weights: nothing "
                 "has called it, so that it is neither trained nor saved.",
                 "Call it in `call`, build it in `build`, or leave it out.",
             )
+
+
+def _declares_its_output(layer: keras.Layer) -> bool:
+    """Whether Keras can put a layer into a graph without having run its `call`."""
+    names = ("compute_output_shape", "compute_output_spec")
+    return any(
+        name in vars(kind)
+        for kind in type(layer).__mro__
+        if not is_of_a_framework(kind)
+        for name in names
+    )
 
 
 _MAKE_NONE = (keras.Layer.build, keras.Model.build, keras.Sequential.build)

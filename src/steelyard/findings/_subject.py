@@ -110,6 +110,17 @@ class Subject:
                 found.setdefault(id(child), []).append(place.layer)
         return found
 
+    def above(self, layer: keras.Layer) -> list[keras.Layer]:
+        """The layers that track a layer at any depth."""
+        found: dict[int, keras.Layer] = {}
+        queue = [layer]
+        while queue:
+            for parent in self.parents.get(id(queue.pop()), ()):
+                if id(parent) not in found:
+                    found[id(parent)] = parent
+                    queue.append(parent)
+        return list(found.values())
+
     @functools.cached_property
     def remade(self) -> set[int]:
         """The identities of the layers that a load or a clone makes anew from their own config.

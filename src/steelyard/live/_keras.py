@@ -433,15 +433,16 @@ def identified(parts: list[Any], others: bool) -> Iterator[dict[int, Any]]:
 
 
 def calls_within(model: Any) -> list[tuple[Any, int]]:
-    """How often a Functional model calls each of its operations.
+    """How often a graph model calls each of its operations.
 
     An operation's own list of calls is of all the models that use it.
     """
-    if not isinstance(model, Functional):
+    inner = getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else model
+    if not isinstance(inner, Functional):
         return []
     return [
-        (op, sum(make_node_key(op, i) in model._nodes for i in range(len(op._inbound_nodes))))
-        for op in model.operations
+        (op, sum(make_node_key(op, i) in inner._nodes for i in range(len(op._inbound_nodes))))
+        for op in inner.operations
     ]
 
 

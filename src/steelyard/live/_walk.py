@@ -265,4 +265,5 @@ def reach(value: Any, kind: type) -> Iterator[Any]:
 
 def _escape(key: Any) -> str:
     # The text of a layer asks whether it is built, which a reader answers by walking here.
-    return str(key.name if isinstance(key, keras.Layer) else key).replace("%", "%25").replace("/", "%2F")
+    text = key.name if isinstance(key, keras.Layer) else str(key)
+    return text.replace("%", "%25").replace("/", "%2F")

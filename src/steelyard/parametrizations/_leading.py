@@ -18,6 +18,8 @@ from keras import ops
 _MOVES = 5e-4
 # By how much a vector that started elsewhere may do better, rounding included.
 _BETTER = 1e-4
+# What keeps a quotient of zeros from being no number.
+_TINY = 1e-37
 _WARM_STEPS = 3
 _BASIS = 32
 _RESTARTS = 8
@@ -39,7 +41,7 @@ def stepped(matrix: Any, u: Any) -> tuple[Any, Any]:
         u: (min(rows, columns),) or several, (n, min(rows, columns)), each of length 1.
     """
     v, length = _scaled(onward(matrix, u))
-    v = v / ops.maximum(length, 0.5)
+    v = v / (length + _TINY)
     back = _with_columns(matrix, v) if _is_wide(matrix) else ops.matmul(v, matrix)
     new, length = _scaled(back)
     return v, ops.where(length >= 0.5, new / length, u)
@@ -75,9 +77,22 @@ def _leading(matrix: Any, u: Any) -> tuple[Any, Any]:
     settled = ops.logical_and(_distance(u, old[0]) <= _MOVES, other_gain <= gain * (1 + _BETTER))
     # In what is not finite there is nothing to be found.
     settled = ops.logical_or(settled, ops.logical_not(ops.isfinite(gain)))
-    u = ops.cond(settled, lambda: u, lambda: _searched(matrix, u))
+    if _is_written_down():
+        u = ops.where(settled, u, _best_of_krylov(matrix, _shaken(matrix, u)))
+    else:
+        u = ops.cond(settled, lambda: u, lambda: _searched(matrix, u))
     v, u = stepped(matrix, u)
     return u, v
+
+
+def _is_written_down() -> bool:
+    """Whether torch exports a program, in which no value can decide what is done next."""
+    if keras.backend.backend() != "torch":
+        return False
+    import torch
+
+    known = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+    return bool(known())
 
 
 def exact(matrix: np.ndarray) -> np.ndarray:
@@ -114,7 +129,7 @@ def _with_columns(matrix: Any, rows: Any) -> Any:
 def _scaled(vector: Any) -> tuple[Any, Any]:
     """Each vector over its largest entry, and the length that it has now: 0, or 1 and more."""
     largest = ops.max(ops.abs(vector), axis=-1, keepdims=True)
-    vector = vector / ops.maximum(largest, 1e-37)
+    vector = vector / (largest + _TINY)
     return vector, ops.sqrt(ops.sum(ops.square(vector), axis=-1, keepdims=True))
 
 
@@ -136,14 +151,20 @@ def _searched(matrix: Any, u: Any) -> Any:
         _, new = stepped(matrix, found)
         return new, _distance(new, found)
 
-    # Part of the start lies elsewhere, in case `u` is a singular vector and not the leading one.
-    start = u + 0.5 * _elsewhere(matrix)
-    start = start / _distance(start, 0.0)
     moves = ops.ones((), matrix.dtype)
     found = ops.while_loop(
-        lambda u, moves: moves > _MOVES, restart, (start, moves), maximum_iterations=_RESTARTS
+        lambda u, moves: moves > _MOVES,
+        restart,
+        (_shaken(matrix, u), moves),
+        maximum_iterations=_RESTARTS,
     )
     return found[0]
+
+
+def _shaken(matrix: Any, u: Any) -> Any:
+    """Part of it lies elsewhere, in case `u` is a singular vector and not the leading one."""
+    start = u + 0.5 * _elsewhere(matrix)
+    return start / _distance(start, 0.0)
 
 
 def _best_of_krylov(matrix: Any, u: Any) -> Any:
@@ -167,7 +188,7 @@ def _best_of_krylov(matrix: Any, u: Any) -> Any:
     empty = ops.zeros((size, min(matrix.shape)), matrix.dtype)
     basis, _ = ops.fori_loop(0, size, extend, (empty, u))
     seen = ops.matmul(basis, matrix if _is_wide(matrix) else ops.transpose(matrix))
-    seen = seen / ops.maximum(ops.max(ops.abs(seen)), 1e-37)
+    seen = seen / (ops.max(ops.abs(seen)) + _TINY)
     best = ops.matmul(_top_eigenvector(ops.matmul(seen, ops.transpose(seen))), basis)
     scaled, length = _scaled(best)
     return ops.where(length >= 0.5, scaled / length, u)
@@ -175,7 +196,10 @@ def _best_of_krylov(matrix: Any, u: Any) -> Any:
 
 def _top_eigenvector(gram: Any) -> Any:
     """By squaring: each matrix is the square of the last, until one eigenvalue is left."""
-    for _ in range(_SQUARINGS):
-        gram = gram / ops.maximum(ops.trace(gram), 1e-37)
-        gram = ops.matmul(gram, gram)
+
+    def squared(_: Any, gram: Any) -> Any:
+        gram = gram / (ops.trace(gram) + _TINY)
+        return ops.matmul(gram, gram)
+
+    gram = ops.fori_loop(0, _SQUARINGS, squared, gram)
     return ops.take(gram, ops.argmax(ops.diagonal(gram)), axis=1)

@@ -13,7 +13,7 @@ from steelyard.errors import ShapeMismatchError
 
 def as_matrix(tensor: Any) -> Any:
     """(..., columns) -> (rows, columns): all axes but the last are the rows."""
-    return ops.reshape(tensor, (-1, tensor.shape[-1]))
+    return tensor if len(tensor.shape) == 2 else ops.reshape(tensor, (-1, tensor.shape[-1]))
 
 
 def check_matrix(who: str, shape: tuple[int, ...]) -> None:

@@ -111,8 +111,10 @@ def values_in_step() -> dict[int, Any]:
         for model in _layers_in(frame, 1):
             for name in _STATE:
                 values = frame.f_locals.get(name)
-                variables = getattr(model, name) if isinstance(values, (list, tuple)) else []
-                if variables and len(variables) == len(values):
+                if not isinstance(values, (list, tuple)):
+                    continue
+                variables = getattr(model, name)
+                if len(variables) == len(values):
                     pairs = zip(variables, values, strict=True)
                     found = {id(variable): value for variable, value in pairs} | found
     return found

@@ -30,8 +30,14 @@ def read_part(path: Any, name: str) -> Any:
 
 
 def replace_parts(path: Path, parts: dict[str, Any]) -> None:
-    """Puts new JSON values into an archive; all else is copied as it is, piece by piece."""
+    """Puts new JSON values into an archive."""
     new = path.with_name(f"{path.name}.new")
+    copy_archive(path, new, parts)
+    os.replace(new, path)
+
+
+def copy_archive(path: Any, new: Path, parts: dict[str, Any]) -> None:
+    """Writes an archive anew with other JSON values; the rest is copied as it is, by the piece."""
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(new, "w") as archive:
         for info in old.infolist():
             if info.filename in parts:
@@ -39,7 +45,6 @@ def replace_parts(path: Path, parts: dict[str, Any]) -> None:
                 continue
             with old.open(info) as source, archive.open(_as_new(info), "w") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
-    os.replace(new, path)
 
 
 def _as_new(info: zipfile.ZipInfo) -> zipfile.ZipInfo:

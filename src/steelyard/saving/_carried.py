@@ -41,16 +41,16 @@ def _makers(
     while queue:
         parent = queue.popleft()
         here = makers[id(parent)]
-        inside = written.get(id(parent), set())
+        by_itself = id(parent) in written
         for segment, child in children(parent):
-            if id(child) in inside:
-                via = {None: next(iter(here.values()))}
-            elif is_remade_from_layers(parent):
+            if by_itself and is_remade_from_layers(parent) and id(child) not in written[id(parent)]:
                 continue  # held beside the graph: Keras leaves such an attribute out
-            elif id(parent) in written:
-                via = {id(parent): next(iter(here.values()))}
-            else:
-                via = here
+            via: _Makers = {}
+            for maker, path in here.items():
+                key = id(parent) if by_itself else maker
+                # What a class was given, it has from the config, wherever it puts it.
+                given = key is None or id(child) in written[key]
+                via.setdefault(None if given else key, path)
             layers[id(child)] = child
             known = makers.setdefault(id(child), {})
             new = {maker: (*path, segment) for maker, path in via.items() if maker not in known}

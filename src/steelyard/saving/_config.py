@@ -19,9 +19,9 @@ from typing import Any
 
 import keras
 
-from steelyard.live import calls_within, identified, is_remade_from_layers, operations, walk
+from steelyard.live import calls_within, children, identified, operations, walk
 
-_ID = "shared_object_id"
+ID = "shared_object_id"
 Config = dict[str, Any]
 
 
@@ -50,32 +50,32 @@ def mend(config: Config, parts: list[Any]) -> None:
     known = {id(part): part for part in parts}
     _Numbering(known).read(config)
     several = {id(part) for part in shared(config, parts)}
-    for found in _objects(config):
-        if found.get(_ID) in known and found[_ID] not in several:
-            del found[_ID]
+    for found in objects(config):
+        if found.get(ID) in known and found[ID] not in several:
+            del found[ID]
 
 
 def shared(config: Config, parts: list[Any]) -> list[Any]:
     """The parts that a marked config speaks of more than once."""
-    met = Counter(found.get(_ID) for found in _objects(config))
+    met = Counter(found.get(ID) for found in objects(config))
     return [part for part in parts if met[id(part)] > 1]
 
 
 def ids_inside(config: Any) -> set[int]:
     """The marks of all objects that a config was written of."""
-    return {found[_ID] for found in _objects(config) if _ID in found}
+    return {found[ID] for found in objects(config) if ID in found}
 
 
 def contents(config: Config) -> dict[int, set[int]]:
     """For each mark in a config, the marks inside of it."""
-    return {found[_ID]: ids_inside(found["config"]) for found in _objects(config) if _ID in found}
+    return {found[ID]: ids_inside(found["config"]) for found in objects(config) if ID in found}
 
 
 def _is_object(value: Any) -> bool:
     return isinstance(value, dict) and "class_name" in value and "config" in value
 
 
-def _objects(config: Any) -> Iterator[Config]:
+def objects(config: Any) -> Iterator[Config]:
     """The configs of objects in a config, the outer ones first."""
     stack = [config]
     while stack:
@@ -86,6 +86,37 @@ def _objects(config: Any) -> Iterator[Config]:
             stack += reversed(value.values())
         elif isinstance(value, list):
             stack += reversed(value)
+
+
+def is_functional(config: Any) -> bool:
+    """Whether this is the inner config of a Functional model."""
+    return isinstance(config, dict) and {"layers", "input_layers", "output_layers"} <= set(config)
+
+
+def mentions(config: Config) -> Iterator[tuple[list[Any], bool]]:
+    """Each mention of a call in the inner config of a Functional model, to be changed in place.
+
+    Yields:
+        `[name of the layer, number of the call, index of the output]`, and whether this is where
+        the inputs and outputs of the model are listed.
+    """
+    for layer in config["layers"]:
+        for found in objects(layer["inbound_nodes"]):
+            if found["class_name"] == "__keras_tensor__":
+                yield found["config"]["keras_history"], False
+    for tensors in (config["input_layers"], config["output_layers"]):
+        for mention in _leaves(tensors):
+            yield mention, True
+
+
+def _leaves(tensors: Any) -> Iterator[list[Any]]:
+    if isinstance(tensors, dict):
+        tensors = list(tensors.values())
+    if len(tensors) == 3 and isinstance(tensors[0], str):
+        yield tensors
+    else:
+        for item in tensors:
+            yield from _leaves(item)
 
 
 class _Numbering:
@@ -108,9 +139,9 @@ class _Numbering:
             for item in value:
                 self.read(item)
         elif _is_object(value):
-            if value.get(_ID) not in self.made:
+            if value.get(ID) not in self.made:
                 self._make(value)
-                self.made |= {value[_ID]} if _ID in value else set()
+                self.made |= {value[ID]} if ID in value else set()
         elif isinstance(value, dict):
             self.read(list(value.values()))
 
@@ -118,50 +149,40 @@ class _Numbering:
         inner = config["config"]
         if not isinstance(inner, dict):
             return
-        model = self.known.get(config.get(_ID, 0))
-        if {"layers", "input_layers", "output_layers"} <= set(inner):
+        model = self.known.get(config.get(ID, 0))
+        if is_functional(inner):
             self.read(inner["layers"])
             self._functional(inner)
         elif isinstance(model, keras.Sequential) and "layers" in inner:
-            self.read(inner["layers"])
             self._sequential(inner["layers"])
         else:
             self.read(list(inner.values()))
-            if not is_remade_from_layers(model):
-                # Its class calls what it is given, as it did when this model was made.
-                self.calls.update({id(op): times for op, times in calls_within(model)})
+            if isinstance(model, keras.Layer):
+                self._class(model, ids_inside(inner))
 
     def _functional(self, config: Config) -> None:
         layers = config["layers"]
-        earlier = {layer["name"]: self.calls[layer.get(_ID, 0)] for layer in layers}
-        for layer in layers:
-            for found in _objects(layer["inbound_nodes"]):
-                if found["class_name"] == "__keras_tensor__":
-                    _shift(found["config"]["keras_history"], earlier)
-        for tensors in (config["input_layers"], config["output_layers"]):
-            for tensor in _leaves(tensors):
-                _shift(tensor, earlier)
-        self.calls.update({x[_ID]: len(x["inbound_nodes"]) for x in layers if _ID in x})
+        earlier = {layer["name"]: self.calls[layer[ID]] if ID in layer else 0 for layer in layers}
+        for mention, _ in mentions(config):
+            mention[1] += earlier[mention[0]]
+        self.calls.update({x[ID]: len(x["inbound_nodes"]) for x in layers if ID in x})
 
     def _sequential(self, layers: list[Config]) -> None:
         """Each layer that is added calls all those before it again, once the input is known."""
-        if layers[0]["class_name"] != "InputLayer":
-            return
-        for after, layer in enumerate(reversed(layers[1:]), start=1):
-            if _ID in layer:
-                self.calls[layer[_ID]] += after
+        known = layers[0]["class_name"] == "InputLayer"
+        for count, layer in enumerate(layers):
+            self.read(layer)
+            for called in layers[1 : count + 1] if known else ():
+                if ID in called:
+                    self.calls[called[ID]] += 1
 
-
-def _shift(history: list[Any], earlier: dict[str, int]) -> None:
-    """Moves the number of a call, `[name of the layer, number, output]`, behind earlier calls."""
-    history[1] += earlier[history[0]]
-
-
-def _leaves(tensors: Any) -> Iterator[list[Any]]:
-    if isinstance(tensors, dict):
-        tensors = list(tensors.values())
-    if len(tensors) == 3 and isinstance(tensors[0], str):
-        yield tensors
-    else:
-        for item in tensors:
-            yield from _leaves(item)
+    def _class(self, layer: keras.Layer, given: set[int]) -> None:
+        """A class calls what it is given in the models that it makes, as it did in this process."""
+        queue, seen = [layer], {id(layer)}
+        while queue:
+            holder = queue.pop()
+            self.calls.update({id(op): times for op, times in calls_within(holder)})
+            for _, child in children(holder):
+                if id(child) not in given | seen:
+                    seen.add(id(child))
+                    queue.append(child)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from steelyard.errors import SharingError
 from steelyard.live import safe_mode as mode
-from steelyard.saving._archive import CONFIG, METADATA, NOTES, is_archive, read_part
+from steelyard.saving._archive import CONFIG, METADATA, NOTES, copy_archive, is_archive, read_part
 from steelyard.saving._notes import VERSION, Notes, put_back
+from steelyard.saving._rebuild import calls_made, rebuilt
 
 
 def load_model(
@@ -38,18 +41,15 @@ def load_model(
     # An optimizer has slots for the variables that there are when it is made.
     later = compile and "variables" in notes
     now = compile and not later
-    model = keras.saving.load_model(path, custom_objects, compile=now, safe_mode=safe_mode)
+    if "calls" in notes:
+        model = _shared(path, notes, custom_objects, now, safe_mode)
+    else:
+        model = keras.saving.load_model(path, custom_objects, compile=now, safe_mode=safe_mode)
     with keras.saving.custom_object_scope(custom_objects or {}), mode(safe_mode):
         put_back(model, notes)
         if later and (config := read_part(path, CONFIG).get("compile_config")):
             model.compile_from_config(config)
             model.load_weights(str(path))
-    if notes and len(model.weights) != notes.get("weights", len(model.weights)):
-        raise SharingError(
-            f"'{path}' was saved with {notes['weights']} weights, and {len(model.weights)} were "
-            f"made of it by Keras {keras.__version__}: it puts models together in another way than "
-            "the Keras that saved it. Load it with that version, and tell us."
-        )
     return model
 
 
@@ -60,3 +60,48 @@ def _notes(path: Any) -> Notes:
             f"'{path}' was written by a newer Steelyard. Update it: `pip install -U steelyard`."
         )
     return notes
+
+
+def _shared(
+    path: Any, notes: Notes, custom_objects: dict[str, Any] | None, compile: bool, safe_mode: bool
+) -> keras.Model:
+    """A model with layers that Keras's own `save` would not keep shared."""
+    try:
+        model = keras.saving.load_model(path, custom_objects, compile=compile, safe_mode=safe_mode)
+        if _is_as_noted(model, notes):
+            return model
+    except (ValueError, LookupError):
+        pass  # What is wrong with more than the calls is wrong in what follows, too.
+    with keras.saving.custom_object_scope(custom_objects or {}), mode(safe_mode):
+        ready = rebuilt(read_part(path, CONFIG))
+    model = _filled(path, ready, custom_objects, compile, safe_mode)
+    if not _is_as_noted(model, notes):
+        raise SharingError(
+            f"'{path}' was saved with {notes['weights']} weights in {notes['calls']} calls of "
+            f"layers by model. Made of it by Keras {keras.__version__} were {len(model.weights)} "
+            f"in {calls_made(model)}. Load it with the Keras that saved it, and tell us."
+        )
+    return model
+
+
+def _is_as_noted(model: keras.Model, notes: Notes) -> bool:
+    return len(model.weights) == notes["weights"] and calls_made(model) == notes["calls"]
+
+
+def _filled(
+    path: Any, ready: keras.Model, custom_objects: Any, compile: bool, safe_mode: bool
+) -> keras.Model:
+    """Has Keras load all of a file but the model itself, which it takes from us."""
+
+    class Ready:
+        @classmethod
+        def from_config(cls, config: Any) -> keras.Model:
+            return ready
+
+    name = "Steelyard>Ready"
+    config = {**read_part(path, CONFIG), "class_name": name, "registered_name": name, "config": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        copied = Path(folder) / "model.keras"
+        copy_archive(path, copied, {CONFIG: config})
+        known = {**(custom_objects or {}), name: Ready}
+        return keras.saving.load_model(copied, known, compile=compile, safe_mode=safe_mode)

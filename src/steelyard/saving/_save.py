@@ -22,6 +22,7 @@ from steelyard.saving._archive import (
 from steelyard.saving._carried import check_carried
 from steelyard.saving._config import Config, identifiable, marked_config, mend, shared
 from steelyard.saving._notes import VERSION, noted
+from steelyard.saving._rebuild import calls_made
 
 
 def save_model(model: keras.Model, path: str | os.PathLike[str], overwrite: bool = True) -> None:
@@ -79,7 +80,7 @@ def _complete(path: Path, model: keras.Model, config: Config) -> None:
     notes, replaced = noted(model), {}
     if config != read_part(path, CONFIG):
         replaced[CONFIG] = config
-        notes["weights"] = len(model.weights)
+        notes["weights"], notes["calls"] = len(model.weights), calls_made(model)
     if notes:
         block = {"version": VERSION, **notes}
         replaced[METADATA] = {**read_part(path, METADATA), NOTES: block}
