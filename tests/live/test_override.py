@@ -345,6 +345,16 @@ def test_a_call_within_a_call():
     np.testing.assert_allclose(array(got), X @ kernel, **CLOSE)
 
 
+def test_where_shapes_are_inferred():
+    inputs = keras.Input((4,))
+    layer = Within(keras.layers.Dense(3, bias_initializer="ones"))
+    outputs = layer(inputs)
+    assert outputs.shape == (None, 3)
+    assert np.abs(array(layer.inner.kernel)).min() > 0
+    got = keras.Model(inputs, outputs)(X)
+    np.testing.assert_allclose(array(got), X @ array(layer.kernel) + 1, **CLOSE)
+
+
 # --- Names and values -----------------------------------------------------------------------------
 
 
@@ -466,7 +476,6 @@ def test_mixed_precision(policy):
     layer.inner.bias.assign(master)
     kernel = other(4, 3)
     layer.kernel.assign(kernel)
-    wanted = layer.inner(X)
     layer.inner.kernel.assign(kernel)
     wanted = layer.inner(X)
     got = layer(X)
