@@ -103,14 +103,14 @@ class Penalize(Rewrite):
         assert ledger is not None
         ledger.listed.append(self._reference)
 
-    def loss(self) -> Any:
+    def loss(self, model: keras.Layer) -> Any:
         """The penalty of now; None while the weight is frozen."""
         assert self._reference is not None
         owner = self._reference.owner()
         if owner is None or not owner.is_trainable():
             return None
         with own_dtype():
-            value = owner.value()
+            value = self._reference.read_in(model)
             if dtype_of(owner.variable) in ("float16", "bfloat16"):
                 value = ops.cast(value, "float32")
             return self._strength * self._penalty(value)

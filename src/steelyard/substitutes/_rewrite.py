@@ -36,10 +36,6 @@ class Rewrite:
         """Takes effect at the layer that holds the weight; on an error nothing has changed."""
         raise NotImplementedError
 
-    def loss(self) -> Any:
-        """The scalar that this adds to the loss of each step; None where it adds none."""
-        return None
-
     def start_from_stored(self, ids: set[int]) -> None:
         """Works out anew those of the variables that this added which a file lacked."""
 

@@ -19,6 +19,7 @@ from steelyard.substitutes._adopt import adopt, mixin
 from steelyard.substitutes._bake import bake_own
 from steelyard.substitutes._keep import keep, read_rewrite, settle
 from steelyard.substitutes._ledger import LEDGER, Ledger
+from steelyard.substitutes._penalize import Penalize
 
 # The key of a layer's config under which its rewrites stand.
 KEY = "steelyard"
@@ -51,7 +52,11 @@ class Rewritten(AsksForLosses, Reader):
     def losses_of_now(self) -> list[Any]:
         """The penalties on the layer's own weights."""
         changes = [change for some in self._readings.at.values() for change in some]
-        return [loss for change in changes if (loss := change.loss()) is not None]
+        penalties = [change for change in changes if isinstance(change, Penalize)]
+        if not penalties:
+            return []
+        model: Any = self.asker() or self
+        return [loss for change in penalties if (loss := change.loss(model)) is not None]
 
     def is_ready_to_quantize(self) -> bool:
         """Bakes what is parametrized; what is tied is another layer's to quantize."""
