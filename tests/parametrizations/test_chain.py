@@ -126,7 +126,7 @@ def test_chains_in_chains():
         (Chain(p.LowRank(5), p.Standardize()), (6, 4)),
         (Chain(p.Mask(np.ones((6, 4))), p.LowRank(2)), (6, 4)),
     ],
-    ids=repr,
+    ids=["a vector", "a rank", "a mask of the whole, of a factor"],
 )
 def test_each_checks_the_shape_that_it_gets(chain, shape):
     with pytest.raises(ShapeMismatchError):

@@ -15,7 +15,9 @@ def holders(layer: keras.Layer) -> list[keras.Layer]:
 
     Looks through all objects of the process: a tenth of a second, for calls that are rare.
     """
-    return [held for held in _all_layers() if any(child is layer for child in _keras.sublayers(held))]
+    return [
+        held for held in _all_layers() if any(child is layer for child in _keras.sublayers(held))
+    ]
 
 
 def holders_around(layer: keras.Layer) -> list[keras.Layer]:

@@ -19,7 +19,7 @@ from keras.src.saving.serialization_lib import SafeModeScope
 from keras.src.utils.io_utils import ask_to_proceed_with_overwrite
 from keras.src.utils.naming import to_snake_case
 from keras.src.utils.python_utils import default
-from keras.src.utils.python_utils import is_default
+from keras.src.utils.python_utils import is_default as _is_default
 
 
 @contextlib.contextmanager
@@ -135,6 +135,11 @@ def as_default(method: Any) -> Any:
     `Layer.compute_output_spec` traces `call` unless `compute_output_shape` was replaced.
     """
     return default(method)
+
+
+def is_default(method: Any) -> bool:
+    """Whether a method is one that Keras marked as its own, to tell whether it was replaced."""
+    return bool(_is_default(method))
 
 
 class Step(NamedTuple):
@@ -255,9 +260,7 @@ def put_at(layer: keras.Layer, variable: keras.Variable, place: tuple[bool, int]
     layer._post_track_variable(variable)
 
 
-def let_go(
-    layer: keras.Layer, variable: keras.Variable, names: list[str] | None = None
-) -> None:
+def let_go(layer: keras.Layer, variable: keras.Variable, names: list[str] | None = None) -> None:
     """Makes a layer own a variable no more, which these attributes hold or held.
 
     `del layer.name` would do it, but only for an attribute that is the variable itself.
