@@ -1,4 +1,4 @@
-"""Section G of the access contract: transforming weights. Calls with other values have their own."""
+"""Section G of the access contract: transforming weights, on each call."""
 
 import keras
 import numpy as np

@@ -398,9 +398,9 @@ CALLED = {"from_config": called_from_config, "from_json": called_from_json}
 
 def test_what_cannot_be_written_down_is_not_saved(tmp_path):
     model = table.after(BY_NAME["dense forward only"])
-    with pytest.raises(SubstituteError, match="Halved.*get_config"):
+    with pytest.raises(SubstituteError, match=r"Halved.*get_config"):
         model.save(tmp_path / "model.keras")
-    with pytest.raises(SubstituteError, match="Halved.*get_config"):
+    with pytest.raises(SubstituteError, match=r"Halved.*get_config"):
         model.to_json()
 
 

@@ -168,10 +168,10 @@ def test_after_fits_of_an_optimizer_with_state():
 
 def test_what_is_plain_is_refused():
     layer, _ = dense()
-    with pytest.raises(SubstituteError, match="'kernel' of layer 'dense'.*nothing to bake"):
+    with pytest.raises(SubstituteError, match=r"'kernel' of layer 'dense'.*nothing to bake"):
         sy.bake(layer, "kernel")
     sy.parametrize(layer, "kernel", ps.WeightNorm())
-    with pytest.raises(SubstituteError, match="'bias' of layer 'dense'.*nothing to bake"):
+    with pytest.raises(SubstituteError, match=r"'bias' of layer 'dense'.*nothing to bake"):
         sy.bake(layer, "bias")
     with pytest.raises(UnknownAddressError, match="kernl"):
         sy.bake(layer, "kernl")

@@ -1,4 +1,4 @@
-"""`sy.parametrize`: what it goes together with, and what it refuses. The laws are in `tests/laws`."""
+"""`sy.parametrize`: what it goes with, and what it refuses. The laws are in `tests/laws`."""
 
 import keras
 import numpy as np
@@ -263,7 +263,7 @@ def test_what_is_tied_is_parametrized_or_refused_but_never_half():
     np.testing.assert_allclose(array(b.kernel), 0.5 * np.tanh(was), **CLOSE)
     listed = [v.name for v in model.weights]
     for other in (ps.LowRank(2), Scaled(4.0)):
-        with pytest.raises(SubstituteError, match="tied or parametrized already.*sy.bake"):
+        with pytest.raises(SubstituteError, match=r"tied or parametrized already.*sy.bake"):
             sy.parametrize(b, "kernel", other)
     assert [v.name for v in model.weights] == listed
     assert sy.parametrizations_of(b) == (squashed,)
@@ -275,7 +275,7 @@ def test_what_is_parametrized_is_not_tied():
     model, a, b = two()
     sy.parametrize(b, "kernel", ps.WeightNorm())
     was, names = array(b.kernel), [v.name for v in model.weights]
-    with pytest.raises(SubstituteError, match="sy.bake"):
+    with pytest.raises(SubstituteError, match=r"sy.bake"):
         sy.tie(b, "kernel", to=a)
     assert [v.name for v in model.weights] == names
     np.testing.assert_array_equal(array(b.kernel), was)
@@ -377,7 +377,7 @@ class Late(keras.callbacks.Callback):
 def test_not_while_the_model_trains():
     layer, model = dense()
     model.compile("sgd", "mse")
-    with pytest.raises(SubstituteError, match="being trained.*between two fits"):
+    with pytest.raises(SubstituteError, match=r"being trained.*between two fits"):
         model.fit(X, Y, verbose=0, callbacks=[Late(layer)])
     assert type(layer) is keras.layers.Dense
     assert [v.name for v in layer.weights] == ["kernel", "bias"]
@@ -479,7 +479,7 @@ def test_another_shape_is_said_when_the_layer_is_built():
 
 def test_an_unknown_name_is_said_when_the_layer_is_built():
     layer = sy.parametrize(keras.layers.Dense(3), "kernl", ps.WeightNorm())
-    with pytest.raises(UnknownAddressError, match="kernl.*Did you mean.*kernel"):
+    with pytest.raises(UnknownAddressError, match=r"kernl.*Did you mean.*kernel"):
         layer(X)
 
 

@@ -86,7 +86,7 @@ class Added(keras.Operation):
         """Reads it; what the file lacks is worked out from the weight that was just read."""
         missing = []
         for name, variable in self._variables().items():
-            if name in store.keys():
+            if name in store:
                 variable.assign(store[name])
             else:
                 missing.append(variable)
