@@ -321,7 +321,7 @@ def test_what_is_quantized_is_not_parametrized():
     layer, model = dense()
     model.quantize("int8")
     was = array(model(X))
-    with pytest.raises(SubstituteError, match=r"quantized \('int8'\).*Parametrize it first"):
+    with pytest.raises(SubstituteError, match=r"quantized \('int8'\).*Tie or parametrize it first"):
         sy.parametrize(layer, "kernel", ps.SpectralNorm())
     assert type(layer) is keras.layers.Dense
     np.testing.assert_array_equal(array(model(X)), was)

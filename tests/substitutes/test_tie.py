@@ -397,6 +397,15 @@ def test_lora_and_int8_of_the_owner_show_through(tmp_path):
     np.testing.assert_allclose(again(model, tmp_path).predict(X, verbose=0)[1], got[1], **CLOSE)
 
 
+def test_a_quantized_reader_is_refused():
+    model, a, _, c = three()
+    c.quantize("int8")
+    was = model.predict(X, verbose=0)[1]
+    with pytest.raises(SubstituteError, match="quantize then"):
+        sy.tie(c, "kernel", to=a)
+    np.testing.assert_array_equal(model.predict(X, verbose=0)[1], was)
+
+
 def test_a_reader_saved_without_its_owner_keeps_the_value(tmp_path):
     model, a, b, _ = three()
     sy.tie(b, "kernel", to=sy.ref(a).T)

@@ -28,7 +28,7 @@ from steelyard.refs import find_weight
 from steelyard.substitutes._function import Function, as_parametrization
 from steelyard.substitutes._keep import each_at, kind, rewrite
 from steelyard.substitutes._ledger import ledger_of
-from steelyard.substitutes._place import stand_in, substitute_for
+from steelyard.substitutes._place import refuse_codes, stand_in, substitute_for
 from steelyard.substitutes._rewrite import Rewrite
 from steelyard.substitutes._tie import layer_meant
 
@@ -113,7 +113,7 @@ class Parametrize(Rewrite):
         """Puts the function's value in the place of what the layer stores."""
         ledger = ledger_of(site)
         assert ledger is not None
-        self._refuse_codes(site, name)
+        refuse_codes(site, name)
         before = substitute_for(site, name)
         if (check := getattr(self.parametrization, "check", None)) is not None:
             check(tuple(before.shape))
@@ -167,14 +167,6 @@ class Parametrize(Rewrite):
         """Reads what `get_config` wrote."""
         written = config["parametrization"]
         return cls(as_parametrization(keras.saving.deserialize_keras_object(written)))
-
-    def _refuse_codes(self, site: keras.Layer, name: str) -> None:
-        if getattr(site, "quantization_mode", None) is not None:
-            raise SubstituteError(
-                f"Layer '{site.name}' ({type(site).__name__}) is quantized "
-                f"('{site.quantization_mode}'), so its weight '{name}' cannot be parametrized. "
-                "Parametrize it first; to quantize then bakes what it has become."
-            )
 
     # --- as a recipe ----------------------------------------------------------------------------
 

@@ -54,6 +54,19 @@ def substitute_for(layer: keras.Layer, name: str) -> keras.Variable:
     return dict(own_weights(layer))[name] if standing is None else standing
 
 
+def refuse_codes(layer: keras.Layer, name: str) -> None:
+    """Refuses to rewrite a weight of a quantized layer, which computes with codes.
+
+    Raises:
+        SubstituteError: the layer is quantized.
+    """
+    if (mode := getattr(layer, "quantization_mode", None)) is not None:
+        raise SubstituteError(
+            f"Layer '{layer.name}' ({type(layer).__name__}) is quantized ('{mode}'), so nothing "
+            f"can stand for its weight '{name}'. Tie or parametrize it first, and quantize then."
+        )
+
+
 def stand_in(layer: keras.Layer, name: str, new: Substitute, ledger: Ledger, keep: bool) -> None:
     """Has a layer compute with a substitute for a weight of its own.
 

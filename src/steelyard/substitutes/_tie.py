@@ -20,7 +20,7 @@ from steelyard.live import Substitute, assign, producer, stored, substitutes
 from steelyard.refs import Owner, WeightRef, ref
 from steelyard.substitutes._keep import kind, rewrite
 from steelyard.substitutes._ledger import ledger_of
-from steelyard.substitutes._place import stand_in, substitute_for
+from steelyard.substitutes._place import refuse_codes, stand_in, substitute_for
 from steelyard.substitutes._rewrite import Rewrite
 
 TRANSPOSE = "transpose"
@@ -115,6 +115,7 @@ class Tie(Rewrite):
         """Puts the other layer's weight in the place of the site's own."""
         ledger = ledger_of(site)
         assert ledger is not None
+        refuse_codes(site, name)
         before = substitute_for(site, name)
         self._refuse_circle(site, name)
         if isinstance(before, Substitute):
