@@ -249,7 +249,9 @@ def fit(model: keras.Model, epochs: int = 1) -> keras.Model:
     targets = [np.full(y.shape, 0.5, "float32") for y in predicted(model)]
     if not model.compiled:
         losses = "mse" if len(targets) == 1 else ["mse"] * len(targets)
-        model.compile(keras.optimizers.Adam(0.02), losses)
+        # What is asked here is who is who, not how XLA runs it, which takes TensorFlow seconds.
+        jit = False if keras.backend.backend() == "tensorflow" else "auto"
+        model.compile(keras.optimizers.Adam(0.02), losses, jit_compile=jit)
     y = targets[0] if len(targets) == 1 else targets
     model.fit(inputs_of(model), y, batch_size=4, epochs=epochs, shuffle=False, verbose=0)
     return model
