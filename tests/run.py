@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 # compiles each operation for each shape.
 BACKENDS = ("jax", "tensorflow", "torch")
 OLDEST = Path(sys.prefix) / "oldest-keras"
-REACH = ("tests/laws", "tests/refs", "tests/layers")
+REACH = ("tests/laws", "tests/refs", "tests/layers", "tests/substitutes")
 OUTCOMES = ("failed", "passed", "skipped", "error")
 PRINTING = Lock()
 RUNNING: set[int] = set()
@@ -96,6 +96,7 @@ def environment(job: Job) -> dict[str, str]:
     if job.backend:
         env["KERAS_BACKEND"] = job.backend
     if job.first_on_path:
+        env["LAWS_IN_PLACES"] = "after siblings both_in_block subclassed halves"
         rest = env.get("PYTHONPATH")
         env["PYTHONPATH"] = os.pathsep.join([str(job.first_on_path), *([rest] if rest else [])])
     return env
@@ -211,7 +212,7 @@ def options_from(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", metavar="NAME", help="jobs whose name has this in it")
     parser.add_argument("--jobs", type=int, default=2, help="at the same time (default 2)")
     parser.add_argument("--workers", type=int, default=0, help="pytest-xdist's -n inside a job")
-    parser.add_argument("--limit", type=int, default=1800, help="seconds a job may take")
+    parser.add_argument("--limit", type=int, default=2700, help="seconds a job may take")
     options = parser.parse_args(ours)
     options.pytest = pytests
     options.backends = options.backends.replace(",", " ").split()

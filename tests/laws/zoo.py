@@ -5,6 +5,7 @@ process can import, and none of them has a `get_config`.
 """
 
 import operator
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from keras import ops
 import steelyard as sy
 
 WIDTH = 5  # of the input of every model
+# On a second version of Keras a few places will do: what differs there is Keras, not the place.
+FEW = tuple(os.environ.get("LAWS_IN_PLACES", "").split())
 
 Owners = dict[str, keras.Layer]
 
@@ -117,6 +120,8 @@ class Case:
         width: How many columns of the inputs the borrower takes.
         asks: What must have happened to the owners before the borrower is called: nothing, as it
             knows the shape of its output without them; "built"; or "called".
+        places: Where it stands in the tests, if not everywhere: what differs from another row only
+            in its arithmetic need not be carried to every place again.
     """
 
     name: str
@@ -126,6 +131,7 @@ class Case:
     expected: Callable[..., np.ndarray]
     width: int = WIDTH
     asks: str = "built"
+    places: tuple[str, ...] = ()
 
 
 def dense(*names: str) -> Callable[[], Owners]:
@@ -327,6 +333,7 @@ CASES = (
         lambda x, values, own: x @ values[0].T,
         width=3,
         asks="",
+        places=("after", "siblings", "both_in_block"),
     ),
     Case(
         "tie by function",
@@ -339,6 +346,7 @@ CASES = (
         KERNEL,
         lambda x, values, own: x @ (2 * values[0]) + own[0],
         asks="",
+        places=("after", "siblings", "both_in_block"),
     ),
     Case(
         "tie by address",
@@ -613,7 +621,11 @@ PLACES = {
 
 
 def fits(case: Case, place: str) -> bool:
-    """Whether the case can be written down like this at all."""
+    """Whether the case can be written down like this, and is."""
+    if not FEW and case.places and place not in case.places:
+        return False
+    if FEW and place not in FEW:
+        return False
     if case.asks == "called":
         return place not in (
             "before",
