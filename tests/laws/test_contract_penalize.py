@@ -18,12 +18,13 @@ def array(value):
     return np.array(ops.convert_to_numpy(value))
 
 
-def built(regularizer=None):
+def built(regularizer=None, name=None):
     """`hidden` and `head`, each with or without a regularizer from the start."""
     inputs = keras.Input((4,))
     told = {"kernel_regularizer": regularizer}
     hidden = keras.layers.Dense(3, activation="tanh", name="hidden", **told)(inputs)
-    model = keras.Model(inputs, keras.layers.Dense(2, name="head", **told)(hidden))
+    outputs = keras.layers.Dense(2, name="head", **told)(hidden)
+    model = keras.Model(inputs, outputs, name=name)
     generator = np.random.default_rng(2)
     model.set_weights([generator.normal(size=w.shape) for w in model.get_weights()])
     return model

@@ -52,20 +52,39 @@ def sigma(value) -> float:
 
 
 @pytest.mark.parametrize("case", EVERY)
-def test_computes_with_what_is_made_of_the_stored_weight(case):
+def test_computes_with_and_trains_what_is_stored(case):
     model = table.plain(case)
     x = table.inputs(case.kind)
-    value, was = sy.weights(model)[case.address].numpy(), table.output(model, x)
+    value = sy.weights(model)[case.address].numpy()
     sy.parametrize(subject(model), case.kind.weight, case.way.make())
     stored = table.stored(case, model)
-    close(case, table.output(model, x), table.should_be(case, model, x))
     close(case, sy.weights(model)[case.address].numpy(), table.effective(case, model))
     if case.way.keeps:
         close(case, sy.weights(model)[case.address].numpy(), value)
-        close(case, table.output(model, x), was)
-    model.compile(keras.optimizers.SGD(0.1), "mse")
-    model.evaluate(x, table.targets(case), verbose=0)
+    close(case, table.output(model, x), table.should_be(case, model, x))
     for before, now in zip(stored, table.stored(case, model), strict=True):
+        np.testing.assert_array_equal(now, before)
+
+    listed = [id(variable) for variable in subject(model).trainable_variables]
+    assert id(original(case, model)) in listed
+    assert len(set(listed)) == len(listed)
+    table.fit(case, model)
+    assert np.abs(table.stored(case, model)[0] - stored[0]).max() > 1e-5
+    close(case, table.output(model, x), table.should_be(case, model, x))
+
+
+@pytest.mark.parametrize("name", ["dense spectral", "dense chain", "dense scheduled mask"])
+def test_nothing_is_stored_by_predict_or_evaluate(name):
+    case = BY_NAME[name]
+    model = table.after(case)
+    x, y = table.inputs(case.kind), table.targets(case)
+    was, wanted = table.stored(case, model), table.should_be(case, model, x)
+    model.compile(keras.optimizers.SGD(0.05), "mse")
+    np.testing.assert_allclose(
+        model.evaluate(x, y, verbose=0), np.mean(np.square(wanted - y)), rtol=1e-3
+    )
+    close(case, table.output(model, x, predict=True), wanted)
+    for before, now in zip(was, table.stored(case, model), strict=True):
         np.testing.assert_array_equal(now, before)
 
 
@@ -84,27 +103,12 @@ def test_registered_before_or_after_it_is_built(case):
     assert len(early.weights) == len(late.weights)
     for one, other in zip(table.stored(case, early), table.stored(case, late), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-    x = table.inputs(case.kind)
-    close(case, table.output(early, x), table.output(late, x))
-    close(case, table.output(early, x), table.should_be(case, early, x))
+    values = [sy.weights(model)[case.address].numpy() for model in models]
+    close(case, *values)
+    # That such a model computes with it, the fresh process shows: to load one is to build it so.
 
 
 # --- Trained --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("case", EVERY)
-def test_trains_what_is_stored(case):
-    model = table.after(case)
-    weight = sy.weights(model)[case.address]
-    listed = [id(v) for v in subject(model).trainable_variables]
-    assert len(set(listed)) == len(listed)
-    was = table.stored(case, model)
-    table.fit(case, model, epochs=2)
-    now = table.stored(case, model)
-    assert np.abs(now[0] - was[0]).max() > 1e-5
-    assert [v.name for v in model.trainable_variables if v.name in weight.stored()]
-    x = table.inputs(case.kind)
-    close(case, table.output(model, x), table.should_be(case, model, x))
 
 
 def slopes(case: Case, model) -> list[np.ndarray]:
@@ -147,9 +151,7 @@ def test_has_the_gradient_of_the_loss(case):
 
 
 @pytest.mark.parametrize("eager", [False, True], ids=["compiled", "eager"])
-@pytest.mark.parametrize(
-    "name", ["dense spectral", "dense orthogonal", "dense chain", "dense scheduled mask"]
-)
+@pytest.mark.parametrize("name", ["dense spectral", "dense chain", "dense scheduled mask"])
 def test_however_the_step_is_run(name, eager):
     case = BY_NAME[name]
     way = {"run_eagerly": True} if eager else {"jit_compile": laws.BACKEND != "torch"}
@@ -161,7 +163,7 @@ def test_however_the_step_is_run(name, eager):
 
 
 @pytest.mark.parametrize("case", SPECTRAL)
-def test_sigma_is_one(case, tmp_path):
+def test_sigma_is_one(case):
     model = table.plain(case)
     sy.weights(model)[case.address].variable.assign(
         np.random.default_rng(8).normal(size=sy.weights(model)[case.address].shape)
@@ -177,19 +179,22 @@ def test_sigma_is_one(case, tmp_path):
     generator = np.random.default_rng(9)
     model.set_weights([generator.normal(size=w.shape).astype(w.dtype) for w in model.get_weights()])
     assert measured() == pytest.approx(1, abs=1e-3)
+
+
+def test_sigma_is_one_in_predict(tmp_path):
+    case = BY_NAME["dense spectral"]
+    model = table.after(case)
+
+    def measured():
+        subject(model).bias.assign(np.zeros(3))
+        return sigma(model.predict(np.eye(4), verbose=0))
+
+    assert measured() == pytest.approx(1, abs=1e-3)
+    table.fit(case, model, rate=5.0, epochs=3)
+    assert measured() == pytest.approx(1, abs=1e-3)
     model.save(tmp_path / "model.keras")
     model = keras.models.load_model(tmp_path / "model.keras")
     assert measured() == pytest.approx(1, abs=1e-3)
-
-
-def test_sigma_is_one_in_predict():
-    case = BY_NAME["dense spectral"]
-    model = table.after(case)
-    subject(model).bias.assign(np.zeros(3))
-    for _ in range(2):
-        assert sigma(model.predict(np.eye(4), verbose=0)) == pytest.approx(1, abs=1e-3)
-        table.fit(case, model, rate=5.0, epochs=3)
-        subject(model).bias.assign(np.zeros(3))
 
 
 class Twice(keras.Model):
@@ -202,7 +207,9 @@ class Twice(keras.Model):
 
     def call(self, inputs, training=None):
         real, fake = inputs
-        return [self.layer(real), self.layer(fake, **self.told)]
+        # Handed down, as any layer wants it: on JAX, Keras tells the layers of a model nothing.
+        told = {"training": training}
+        return [self.layer(real, **told), self.layer(fake, **{**told, **self.told})]
 
 
 @pytest.mark.parametrize("told", [{}, {"training": False}], ids=["both train", "one infers"])
@@ -259,9 +266,7 @@ def test_a_schedule_goes_one_step_in_each_batch_of_training():
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-@pytest.mark.parametrize(
-    "name", [f"dense {w}" for w in ("spectral", "weight norm", "orthogonal", "low rank", "chain")]
-)
+@pytest.mark.parametrize("name", [f"dense {w}" for w in ("spectral", "orthogonal", "chain")])
 def test_mixed_precision(name, policy):
     case = BY_NAME[name]
     keras.config.set_dtype_policy(policy)
@@ -281,7 +286,7 @@ def test_mixed_precision(name, policy):
     close(case, got, table.effective(case, model))
 
 
-@pytest.mark.parametrize("case", DENSE)
+@pytest.mark.parametrize("case", params(BY_NAME[f"dense {w}"] for w in ("spectral", "low rank")))
 def test_frozen_and_counted(case):
     model = table.after(case)
     layer = subject(model)
@@ -316,6 +321,9 @@ def test_no_tracer_is_left_after_fit(case):
 # --- Saved and copied -----------------------------------------------------------------------------
 
 
+TRAINED = ("dense_spectral", "dense_scheduled_mask", "lstm_orthogonal", "block_low_rank")
+
+
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
     """What each model computed when it was saved, and what it does in a fresh process."""
@@ -331,7 +339,7 @@ def fresh(tmp_path_factory):
             "parametrizations": [named(p) for p in sy.parametrizations_of(model, case.address)],
             "variables": sorted(variable.path.split("/")[-1] for variable in model.variables),
         }
-    return wanted, laws.in_process("tests.laws.parametrized_fresh", str(folder))
+    return wanted, laws.in_process("tests.laws.parametrized_fresh", str(folder), *TRAINED)
 
 
 @pytest.mark.parametrize("case", params(WRITABLE))
@@ -340,21 +348,25 @@ def test_saved_and_loaded_in_a_fresh_process(case, fresh):
     wanted, said = fresh[0][name], fresh[1][name]
     assert "error" not in said, said["error"]
     close(case, said["loaded"], wanted["output"])
-    close(case, said["loaded"], said["should be"])
     assert said["parametrizations"] == wanted["parametrizations"] == [named(case.way.make())]
     assert said["variables"] == wanted["variables"]
-    assert said["moved"] > 1e-5
-    close(case, said["trained"], said["trained, should be"])
+    if name in TRAINED:
+        assert said["moved"] > 1e-5
+        close(case, said["trained"], said["should be"])
 
 
-COPIED = [*DENSE_WRITABLE]
-COPIED += params(
+# What is written and read again is the same in all of these but the config and the address.
+COPIED = params(
     BY_NAME[name]
     for name in (
-        "lstm orthogonal",
+        "dense spectral",
+        "dense low rank",
+        "dense fixed mask",
+        "dense chain",
+        "dense function",
+        "dense with a way back",
         "attention spectral",
         "block low rank",
-        "bidirectional chain",
         "listed weight norm",
         "subclassed derived",
     )
@@ -438,7 +450,8 @@ def test_weights_of_a_plain_layer_do_not_slip_into_factors(tmp_path):
 @pytest.mark.parametrize("case", DENSE_WRITABLE)
 def test_weights_alone_of_a_parametrized_model(case, tmp_path):
     model, other = table.after(case), table.before(case)
-    table.fit(case, model)
+    if case.way is table.WAYS["scheduled mask"]:
+        table.fit(case, model)
     path = tmp_path / "a.weights.h5"
     model.save_weights(path)
     other.load_weights(path)
@@ -448,7 +461,7 @@ def test_weights_alone_of_a_parametrized_model(case, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("name", ["dense spectral", "dense weight norm", "lstm orthogonal"])
+@pytest.mark.parametrize("name", ["dense spectral", "dense low rank", "lstm weight norm"])
 def test_exported(name, tmp_path):
     case = BY_NAME[name]
     model = table.after(case)
@@ -465,7 +478,7 @@ def test_exported(name, tmp_path):
 
 # --- On replicas ----------------------------------------------------------------------------------
 
-ON_REPLICAS = [f"dense {w}" for w in ("spectral", "weight norm", "low rank", "scheduled mask")]
+ON_REPLICAS = [f"dense {w}" for w in ("spectral", "low rank", "scheduled mask")]
 
 
 @pytest.fixture(scope="module")

@@ -154,7 +154,8 @@ def test_a_model_with_its_parts_as_attributes_is_no_trouble(tmp_path):
     for saved in (model, model.encoder, model.decoder):
         path = tmp_path / f"{saved.name}.keras"
         sy.save_model(saved, path)
-        np.testing.assert_allclose(predicted(sy.load_model(path))[0], predicted(saved)[0])
+        loaded = sy.load_model(path)
+        np.testing.assert_allclose(predicted(loaded)[0], predicted(saved)[0], rtol=1e-5)
     clone = sy.clone_model(model)
     assert len(clone.weights) == 4
 

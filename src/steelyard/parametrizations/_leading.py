@@ -41,7 +41,7 @@ def stepped(matrix: Any, u: Any) -> tuple[Any, Any]:
         u: (min(rows, columns),) or several, (n, min(rows, columns)), each of length 1.
     """
     v, length = _scaled(onward(matrix, u))
-    v = v / (length + _TINY)
+    v = v / ops.maximum(length, 0.5)  # not by 0, nor by a product of tiny numbers, as XLA may
     back = _with_columns(matrix, v) if _is_wide(matrix) else ops.matmul(v, matrix)
     new, length = _scaled(back)
     return v, ops.where(length >= 0.5, new / length, u)

@@ -15,6 +15,9 @@ from steelyard.saving._archive import CONFIG, METADATA, NOTES, copy_archive, is_
 from steelyard.saving._notes import VERSION, Notes, put_back
 from steelyard.saving._rebuild import calls_made, rebuilt
 
+# Before, Keras waits for ever for a call that does not come, should the numbers of calls be wrong.
+_GIVES_UP = tuple(map(int, keras.__version__.split(".")[:2])) >= (3, 15)
+
 
 def load_model(
     path: str | os.PathLike[str],
@@ -67,9 +70,10 @@ def _shared(
 ) -> keras.Model:
     """A model with layers that Keras's own `save` would not keep shared."""
     try:
-        model = keras.saving.load_model(path, custom_objects, compile=compile, safe_mode=safe_mode)
-        if _is_as_noted(model, notes):
-            return model
+        if _GIVES_UP:
+            model = keras.saving.load_model(path, custom_objects, compile, safe_mode)
+            if _is_as_noted(model, notes):
+                return model
     except (ValueError, LookupError):
         pass  # What is wrong with more than the calls is wrong in what follows, too.
     with keras.saving.custom_object_scope(custom_objects or {}), mode(safe_mode):
