@@ -8,7 +8,14 @@ from typing import Any
 import keras
 
 from steelyard.errors import TargetError
-from steelyard.live import as_default, holds, own_variables, reach
+from steelyard.live import (
+    arguments_given,
+    as_default,
+    holds,
+    own_variables,
+    reach,
+    signature_of,
+)
 from steelyard.refs import (
     Reader,
     Readings,
@@ -63,7 +70,7 @@ class Borrower(Reader, keras.layers.Layer):
         """Notes the arguments, which `get_config` writes down, before `__init__` runs."""
         layer = super().__new__(cls, *args, **kwargs)
         # Past the trackers of Keras, TensorFlow and torch, none of which is set up yet.
-        object.__setattr__(layer, "_ledger", Ledger(_given(cls, args, kwargs)))
+        object.__setattr__(layer, "_ledger", Ledger(arguments_given(cls, args, kwargs)))
         object.__setattr__(layer, "build", build_once(layer))
         return layer
 
@@ -133,7 +140,7 @@ class Borrower(Reader, keras.layers.Layer):
     def from_config(cls, config: dict[str, Any]) -> Borrower:
         """A layer from what `get_config` wrote."""
         config = {key: _read(value) for key, value in config.items()}
-        parameters = _signature(cls).parameters
+        parameters = signature_of(cls).parameters
         kinds = {parameter.kind: name for name, parameter in parameters.items()}
         later = {}
         if inspect.Parameter.VAR_KEYWORD not in kinds:
@@ -200,26 +207,6 @@ class Borrower(Reader, keras.layers.Layer):
             twin.build_from_config(self.get_build_config())
             twin.set_weights(self.get_weights())
         return twin
-
-
-def _given(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `__init__` by name, as they were given."""
-    signature = _signature(cls)
-    try:
-        bound = signature.bind(None, *args, **kwargs)
-    except TypeError:
-        return {}  # `__init__` itself is about to say what is wrong
-    given = dict(list(bound.arguments.items())[1:])
-    for name, parameter in signature.parameters.items():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            given |= given.pop(name, {})
-        elif parameter.kind is inspect.Parameter.VAR_POSITIONAL and name in given:
-            given[name] = list(given[name])
-    return given
-
-
-def _signature(cls: type) -> inspect.Signature:
-    return inspect.signature(cls.__init__)  # type: ignore[misc] # of the class itself, not of one
 
 
 def _read(value: Any) -> Any:

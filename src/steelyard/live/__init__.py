@@ -1,5 +1,7 @@
 """Keras models as sources of weights, and what a weight effectively is."""
 
+from steelyard.live._arguments import arguments_given as arguments_given
+from steelyard.live._arguments import signature_of as signature_of
 from steelyard.live._arrays import computed_now as computed_now
 from steelyard.live._arrays import to_numpy as to_numpy
 from steelyard.live._assign import assign as assign
@@ -74,6 +76,7 @@ __all__ = [
     "Undo",
     "add_at",
     "add_inputs",
+    "arguments_given",
     "as_default",
     "assign",
     "attributes",
@@ -121,6 +124,7 @@ __all__ = [
     "read",
     "reopen",
     "safe_mode",
+    "signature_of",
     "spec_with",
     "still_held",
     "stored",

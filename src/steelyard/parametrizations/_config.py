@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import keras
 
+from steelyard.live import arguments_given, signature_of
+
 _SEVERAL = inspect.Parameter.VAR_POSITIONAL
 
 
@@ -18,7 +20,7 @@ class Configured:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Notes the arguments, which `get_config` writes down, before `__init__` runs."""
         made = super().__new__(cls)
-        made._arguments = _by_name(cls, args, kwargs)
+        made._arguments = arguments_given(cls, args, kwargs)
         return made
 
     def get_config(self) -> dict[str, Any]:
@@ -47,24 +49,8 @@ class Configured:
         return f"{type(self).__name__}({', '.join(given)})"
 
 
-def _by_name(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `__init__` by name, as they were given."""
-    signature = inspect.signature(cls.__init__)  # type: ignore[misc] # of the class itself
-    try:
-        bound = signature.bind(None, *args, **kwargs)
-    except TypeError:
-        return {}  # `__init__` itself is about to say what is wrong
-    given = dict(list(bound.arguments.items())[1:])
-    for name, parameter in signature.parameters.items():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            given |= given.pop(name, {})
-        elif parameter.kind is _SEVERAL and name in given:
-            given[name] = list(given[name])
-    return given
-
-
 def _parameters(cls: type) -> dict[str, inspect.Parameter]:
-    return dict(inspect.signature(cls.__init__).parameters)  # type: ignore[misc] # as above
+    return dict(signature_of(cls).parameters)
 
 
 def _read(value: Any) -> Any:
