@@ -23,6 +23,9 @@ class WeightSpec:
         layer_bases: That class and its bases as dotted names, where the source knows them.
         aliases: Other addresses that lead to it, because a layer that is shared has several.
         stored_shape: The shape of what is stored, where it differs from `shape`.
+        axes: What each axis of `shape` is to the layer, a letter each: `"i"` of the inputs, `"o"`
+            of the outputs, `"b"` one block after another; `"iiio"` is the kernel of a Conv2D.
+            Empty where the source does not know.
     """
 
     address: str
@@ -33,6 +36,7 @@ class WeightSpec:
     layer_bases: tuple[str, ...] = field(default=(), repr=False)
     aliases: tuple[str, ...] = field(default=(), repr=False)
     stored_shape: tuple[int, ...] | None = field(default=None, repr=False)
+    axes: str = field(default="", repr=False)
 
     @property
     def size(self) -> int:
@@ -92,6 +96,87 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.code}  {self.address or '(the model)'}: {self.message} Fix: {self.fix}"
+
+
+STATUSES = {
+    "ok": "the number is what its metric says",
+    "weak": "there is a number, and by itself it says little or nothing; the reason says why",
+    "undefined": "the metric has no value here, such as the stable rank of zeros",
+    "not applicable": "the metric asks for what this weight is not, such as a matrix",
+    "not finite": "the weight has entries that are NaN or infinite, of which no such number exists",
+    "too large": "it would take more memory than was allowed",
+    "failed": "the weight could not be read, or the computation broke off; the reason says how",
+}
+
+Value = float | str | tuple[float, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One number about one weight.
+
+    Args:
+        address: Of the weight.
+        metric: The name of the metric in the catalog.
+        value: The number; for the few metrics that give several, such as all singular values, a
+            tuple of them; for the one that gives a choice, its name; None where there is none.
+        unit: Of the value; `"1"` for a pure number, `"w"` for that of the weight's entries.
+        status: One of `STATUSES`, which says what each means.
+        reason: Why the status is not `"ok"`; empty where it is.
+        bound: A certified bound of the error: the true value is at most this far away. None where
+            the number is exact to rounding.
+    """
+
+    address: str
+    metric: str
+    value: Value
+    unit: str = "1"
+    status: str = "ok"
+    reason: str = ""
+    bound: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            known = ", ".join(map(repr, STATUSES))
+            raise SteelyardError(f"A reading's status is one of {known}. Got: {self.status!r}")
+
+    def __float__(self) -> float:
+        if isinstance(self.value, str | tuple):
+            raise SteelyardError(f"{self.metric} of {self.address!r} is no single number.")
+        return math.nan if self.value is None else float(self.value)
+
+    def __str__(self) -> str:
+        said = f" ({self.status}: {self.reason})" if self.status != "ok" else ""
+        return f"{self.address} {self.metric} = {self.value}{said}"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One row of the catalog: what a number means, and where its definition comes from.
+
+    Args:
+        name: As `sy.measure` and `sy.metrics` know it.
+        group: Which it can be asked for together with: `"health"`, `"values"`, `"norms"`,
+            `"spectral"`, `"powerlaw"`, `"bulk"`, `"random"` or `"comparison"`.
+        unit: `"1"` for a pure number, `"w"` for the unit of the weight's entries.
+        range: What values there are, in interval notation.
+        needs: What it is worked out from: `"values"`, `"units"`, `"matrix"`, `"spectrum"`,
+            `"pair"`.
+        source: The paper or library that defines it.
+        description: What it says, in one sentence.
+        in_graph: Whether tensors of a graph give it too, differentiably.
+        on_demand: Whether it costs much more than its group, and is only given by name.
+    """
+
+    name: str
+    group: str
+    unit: str
+    range: str
+    needs: str
+    source: str
+    description: str
+    in_graph: bool = False
+    on_demand: bool = False
 
 
 CHANGE_KINDS = {
