@@ -89,10 +89,12 @@ def jobs_for(backends: list[str]) -> list[Job]:
     return [*jobs, Job("no Keras", "no_keras")]
 
 
-def environment(job: Job) -> dict[str, str]:
+def environment(job: Job, in_turn: bool = False) -> dict[str, str]:
     """The environment of a job: its backend, its Keras, and quiet."""
     env = {**os.environ, **QUIET}
     env.pop("KERAS_BACKEND", None)
+    if in_turn:
+        env["ROWS_IN_TURN"] = "1"
     if job.backend:
         env["KERAS_BACKEND"] = job.backend
     if job.first_on_path:
@@ -133,7 +135,7 @@ def run(job: Job, options: argparse.Namespace) -> Outcome:
         process = subprocess.Popen(
             [*command, *options.pytest],
             cwd=ROOT,
-            env=environment(job),
+            env=environment(job, in_turn=set(options.backends) == set(BACKENDS)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

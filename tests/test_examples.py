@@ -1,15 +1,16 @@
-"""Each file in examples/ runs to its end in a process of its own, on the backend under test."""
+"""Each file in examples/ runs to its end in a process of its own."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.turns import in_turn
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", in_turn(EXAMPLES), ids=lambda path: path.stem)
 def test_example_runs(path):
     done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -6,8 +6,11 @@ import sys
 import keras
 import numpy as np
 import pytest
+from tests.turns import once
 
 import steelyard as sy
+
+pytestmark = once("torch")
 
 LOAD = "model = keras.models.load_model({path!r}, compile=False)\nprint(model.layers[-1].name)"
 

@@ -24,9 +24,11 @@ _NAMES = {
     "bake": "substitutes",
     "bind": "refs",
     "call": "symbolic",
+    "catalog": "metrics",
     "clone_model": "saving",
     "copy_weights": "rewrite",
     "load_model": "saving",
+    "measure": "measuring",
     "parametrizations_of": "substitutes",
     "parametrize": "substitutes",
     "penalize": "substitutes",
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from steelyard import errors, layers, metrics, parametrizations
     from steelyard.errors import SteelyardError
     from steelyard.findings import audit
+    from steelyard.measuring import measure
+    from steelyard.metrics import catalog
     from steelyard.opening import weights
     from steelyard.records import Change, Finding
     from steelyard.refs import WeightRef, bind, ref, references
@@ -65,11 +69,13 @@ __all__ = [
     "bake",
     "bind",
     "call",
+    "catalog",
     "clone_model",
     "copy_weights",
     "errors",
     "layers",
     "load_model",
+    "measure",
     "metrics",
     "parametrizations",
     "parametrizations_of",

@@ -100,5 +100,17 @@ class SourceError(SteelyardError):
     """An object that holds no weights was given where a source of weights was expected."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a measurement.
+
+    Args:
+        readings: What had been measured until then.
+    """
+
+    def __init__(self, readings: object) -> None:
+        super().__init__("Interrupted; what is done is in `readings` of this exception.")
+        self.readings = readings
+
+
 class MissingDependencyError(SteelyardError, ImportError):
     """An optional package is not installed."""

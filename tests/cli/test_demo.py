@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from rich.console import Console
+from tests.turns import once
 
 import steelyard as sy
 import steelyard.layers  # so that Keras can load them
@@ -43,12 +44,14 @@ def done(tmp_path_factory):
 # --- start to end -------------------------------------------------------------------------------
 
 
+@once("jax")
 def test_all_agree(done):
     process, _ = done
     assert process.returncode == 0, process.stdout + process.stderr
     assert "12 weights, 68 comparisons, all agree" in process.stdout
 
 
+@once("jax")
 def test_table(done):
     process, _ = done
     rows = [line.split() for line in process.stdout.splitlines() if line.rstrip().endswith("✓")]
@@ -63,6 +66,7 @@ def test_table(done):
     assert lent == {"conv/kernel": "weigh", "down_1/kernel": "up_1", "down_2/kernel": "up_2"}
 
 
+@once("jax")
 def test_models_learn(done):
     process, _ = done
     right = re.search(r"([\d.]+)% of 360 digits", process.stdout)
@@ -73,6 +77,7 @@ def test_models_learn(done):
     assert float(error) < 0.8 * float(guessing)
 
 
+@once("jax")
 def test_fits_a_terminal_and_keeps_its_progress_off_stdout(done):
     process, _ = done
     assert max(map(len, process.stdout.splitlines()[:-1])) <= 80
@@ -81,6 +86,7 @@ def test_fits_a_terminal_and_keeps_its_progress_off_stdout(done):
     assert steps == ["Start", "Train", "Train", "Load", "Weigh"]
 
 
+@once("jax")
 def test_kept_models_load(done):
     _, folder = done
     assert sorted(path.name for path in folder.iterdir()) == [

@@ -229,14 +229,12 @@ def in_process(*arguments: str, **environment: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def save_all(folder: Path, cases) -> dict[str, dict]:
-    """Saves every case in every place; gives by file what a loaded model must compute."""
+def save_all(folder: Path, stands) -> dict[str, dict]:
+    """Saves cases in places; gives by file what a loaded model must compute."""
     wanted = {}
-    for case in cases:
-        for place in zoo.PLACES:
-            if zoo.fits(case, place):
-                name = f"{case.name}@{place}".replace(" ", "_")
-                wanted[name] = {"case": case.name, **_saved(folder / f"{name}.keras", case, place)}
+    for case, place in stands:
+        name = f"{case.name}@{place}".replace(" ", "_")
+        wanted[name] = {"case": case.name, **_saved(folder / f"{name}.keras", case, place)}
     there = {key: row["case"] for key, row in wanted.items() if "error" not in row}
     (folder / "cases.json").write_text(json.dumps(there))
     return wanted

@@ -7,6 +7,7 @@ from keras import ops
 from tests.laws import layer as laws
 from tests.laws import parametrized as table
 from tests.laws.parametrized import BY_NAME, CASES, WRITABLE, Case
+from tests.turns import in_turn, mine
 
 import steelyard as sy
 from steelyard.errors import SubstituteError
@@ -88,7 +89,7 @@ def test_nothing_is_stored_by_predict_or_evaluate(name):
         np.testing.assert_array_equal(now, before)
 
 
-@pytest.mark.parametrize("case", EVERY)
+@pytest.mark.parametrize("case", in_turn(EVERY))
 def test_registered_before_or_after_it_is_built(case):
     models = []
     for early in (True, False):
@@ -328,7 +329,7 @@ TRAINED = ("dense_spectral", "dense_scheduled_mask", "lstm_orthogonal", "block_l
 def fresh(tmp_path_factory):
     """What each model computed when it was saved, and what it does in a fresh process."""
     folder, wanted = tmp_path_factory.mktemp("saved"), {}
-    for case in WRITABLE:
+    for case in in_turn(WRITABLE):
         model = table.after(case)
         if case.way is table.WAYS["scheduled mask"]:
             table.fit(case, model)
@@ -342,7 +343,7 @@ def fresh(tmp_path_factory):
     return wanted, laws.in_process("tests.laws.parametrized_fresh", str(folder), *TRAINED)
 
 
-@pytest.mark.parametrize("case", params(WRITABLE))
+@pytest.mark.parametrize("case", params(in_turn(WRITABLE)))
 def test_saved_and_loaded_in_a_fresh_process(case, fresh):
     name = case.name.replace(" ", "_")
     wanted, said = fresh[0][name], fresh[1][name]
@@ -373,8 +374,15 @@ COPIED = params(
 )
 
 
-@pytest.mark.parametrize("way", laws.COPIES)
-@pytest.mark.parametrize("case", COPIED)
+@pytest.mark.parametrize(
+    ("case", "way"),
+    [
+        pytest.param(*case.values, way, id=f"{case.id}-{way}")
+        for i, case in enumerate(COPIED)
+        for k, way in enumerate(laws.COPIES)
+        if mine(i + k)
+    ],
+)
 def test_copied(case, way, tmp_path):
     model = table.after(case)
     x = table.inputs(case.kind)
@@ -447,7 +455,7 @@ def test_weights_of_a_plain_layer_do_not_slip_into_factors(tmp_path):
         table.after(case).load_weights(path)
 
 
-@pytest.mark.parametrize("case", DENSE_WRITABLE)
+@pytest.mark.parametrize("case", in_turn(DENSE_WRITABLE))
 def test_weights_alone_of_a_parametrized_model(case, tmp_path):
     model, other = table.after(case), table.before(case)
     if case.way is table.WAYS["scheduled mask"]:

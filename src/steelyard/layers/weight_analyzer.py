@@ -27,7 +27,7 @@ class WeightAnalyzer(Borrower):
     Args:
         of: whose weight: a layer, built or not; its symbolic output; a `keras.Variable` of it; an
             address; or a reference.
-        metrics: the name of a metric, or several: those of `sy.metrics`.
+        metrics: the name of a metric, or several: those of `sy.catalog()` that are `in_graph`.
         weight: the name of the weight in the layer.
         log: whether `fit` and `evaluate` show the numbers in their logs and progress bar, and
             `fit` in its history too, each as `<name of this layer>_<metric>`.
@@ -73,7 +73,7 @@ class WeightAnalyzer(Borrower):
         self.metric_names = (metrics,) if isinstance(metrics, str) else tuple(metrics or ())
         if not self.metric_names:
             raise UnknownMetricError(
-                f"WeightAnalyzer was given no metric. There are: {', '.join(catalog.__all__)}."
+                f"WeightAnalyzer was given no metric. There are: {', '.join(catalog.in_graph())}."
             )
         self._functions = {name: _metric(name) for name in self.metric_names}
         self.weight = self.borrow(of, weight)
@@ -87,7 +87,9 @@ class WeightAnalyzer(Borrower):
     def call(self, inputs: Any) -> Any:
         """The metrics, of shape (batch, metrics), whatever the inputs are."""
         value = keras.ops.cast(self.weight(), "float32")
-        numbers = [function(value, keras.ops) for function in self._functions.values()]
+        axes = self.weight.axes
+        numbers = [function(value, keras.ops, axes=axes) for function in self._functions.values()]
+        numbers = [keras.ops.cast(number, "float32") for number in numbers]
         row = keras.ops.stack(numbers)
         batch = keras.ops.shape(keras.tree.flatten(inputs)[0])[0]
         return keras.ops.broadcast_to(row[None, :], (batch, len(numbers)))
@@ -95,7 +97,8 @@ class WeightAnalyzer(Borrower):
     def read(self) -> dict[str, float]:
         """The metrics of the present value, by name; for use outside any graph."""
         value = np.asarray(keras.ops.convert_to_numpy(self.weight()), dtype="float64")
-        return {name: float(function(value)) for name, function in self._functions.items()}
+        told = {"axes": self.weight.axes}
+        return {name: float(function(value, **told)) for name, function in self._functions.items()}
 
     def _now(self, name: str) -> Any:
         """One of the numbers, when a model asks for its metrics; NaN while nobody can know it."""
@@ -108,7 +111,7 @@ class WeightAnalyzer(Borrower):
             value = keras.ops.cast(self.weight.read_in(model), "float32")
         except (UnbuiltOwnerError, UnboundReferenceError):
             return keras.ops.convert_to_tensor(math.nan, "float32")
-        return self._functions[name](value, keras.ops)
+        return self._functions[name](value, keras.ops, axes=self.weight.axes)
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> keras.KerasTensor:
         """(batch, metrics) in float32; known before the weight is."""
@@ -120,11 +123,17 @@ class WeightAnalyzer(Borrower):
 
 
 def _metric(name: str) -> Any:
-    if name in catalog.__all__:
+    known = catalog.in_graph()
+    if name in known:
         return getattr(catalog, name)
-    close = nearest(str(name), catalog.__all__)
+    if name in catalog.__all__:
+        raise UnknownMetricError(
+            f"{name!r} cannot be computed inside a graph: sy.measure gives it. A graph can compute "
+            f"{', '.join(known)}."
+        )
+    close = nearest(str(name), known)
     raise UnknownMetricError(
         f"There is no metric {name!r}. "
         + (f"Did you mean {' or '.join(map(repr, close))}? " if close else "")
-        + f"There are: {', '.join(catalog.__all__)}."
+        + f"There are: {', '.join(known)}."
     )

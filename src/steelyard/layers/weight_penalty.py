@@ -179,7 +179,7 @@ def _number(strength: Any) -> float:
 
 def _read(penalty: Any) -> Any:
     """What a user hands over as a penalty: the name of a metric, or something to call."""
-    if isinstance(penalty, str) and penalty in catalog.__all__:
+    if isinstance(penalty, str) and penalty in catalog.in_graph():
         return penalty
     if isinstance(penalty, (str, dict)) or _is_regularizer_class(penalty):
         try:
@@ -187,7 +187,7 @@ def _read(penalty: Any) -> Any:
         except ValueError as error:
             raise SubstituteError(
                 f"There is no penalty {penalty!r}. There are the names of Keras's regularizers, "
-                f"such as 'l1', 'l2' and 'l1_l2', and of metrics: {', '.join(catalog.__all__)}."
+                f"such as 'l1', 'l2' and 'l1_l2', and of metrics: {', '.join(catalog.in_graph())}."
             ) from error
     wrong = (type, keras.Layer, keras.constraints.Constraint)
     if callable(penalty) and not isinstance(penalty, wrong):

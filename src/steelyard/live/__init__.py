@@ -5,6 +5,7 @@ from steelyard.live._arguments import signature_of as signature_of
 from steelyard.live._arrays import computed_now as computed_now
 from steelyard.live._arrays import to_numpy as to_numpy
 from steelyard.live._assign import assign as assign
+from steelyard.live._axes import axes_of as axes_of
 from steelyard.live._effective import effective as effective
 from steelyard.live._effective import stored as stored
 from steelyard.live._holders import holders as holders

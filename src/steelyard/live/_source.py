@@ -13,6 +13,7 @@ from steelyard.errors import SourceError, UnknownAddressError
 from steelyard.live import _quantized
 from steelyard.live._arrays import raw, to_numpy
 from steelyard.live._assign import assign, is_coded
+from steelyard.live._axes import axes_of
 from steelyard.live._effective import effective, stored
 from steelyard.live._keras import own_dtype
 from steelyard.live._substitute import Substitute, same_as
@@ -161,6 +162,7 @@ def _spec(row: _Row, trains: bool, bases: dict[type, tuple[str, ...]]) -> Weight
         bases[type(row.layer)],
         row.aliases,
         own if own != shape else None,
+        axes_of(row.layer, row.name, len(shape)),
     )
 
 

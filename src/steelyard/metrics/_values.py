@@ -1,81 +1,281 @@
-"""Norms and statistics of the entries of a weight.
+"""What can be said of the entries of a weight, whatever its shape.
 
-Each function takes an array of any shape and gives a scalar. `xp` is the namespace that computes:
-NumPy, or `keras.ops` for tensors inside a graph. There is one definition for both, so that a number
-has one meaning.
+`Values` works on NumPy arrays: one pass over chunks that stay in the cache, sums in float64.
+`GraphValues` says the same of a tensor inside a graph. The laws hold them equal.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+_CHUNK = 1 << 15  # entries: 128 KiB of float32
+_FLOATS = (np.dtype("float32"), np.dtype("float64"))
 
-def l2_norm(array: Any, xp: Any = np) -> Any:
-    """The Euclidean norm of all entries (of a matrix: the Frobenius norm), in [0, inf).
+
+class Values:
+    """The entries of an array, and sums over them.
+
+    Args:
+        array: Of any shape. What is neither float32 nor float64 is widened.
+        dtype: The name of the dtype that the weight is stored in; that of the array if not given.
+    """
+
+    xp: Any = np
+
+    def __init__(self, array: np.ndarray, dtype: str | None = None) -> None:
+        array = np.asarray(array)
+        self.stored_dtype = dtype or array.dtype.name
+        if array.dtype not in _FLOATS:
+            narrow = array.dtype.itemsize <= 2 and array.dtype.kind not in "iu"
+            array = array.astype("float32" if narrow else "float64")
+        self.flat = np.ravel(array, order="K")
+        self.size = self.flat.size
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """The entries in pieces that stay in the cache."""
+        for start in range(0, self.size, _CHUNK):
+            yield self.flat[start : start + _CHUNK]
+
+    @cached_property
+    def _sums(self) -> dict[str, float]:
+        """All that one pass gives."""
+        total = absolute = squares = 0.0
+        low, high, nonzero = np.inf, -np.inf, 0
+        work = np.empty(min(_CHUNK, self.size), self.flat.dtype)
+        with np.errstate(invalid="ignore", over="ignore"):
+            for chunk in self.chunks():
+                total += float(np.add.reduce(chunk))
+                part = np.absolute(chunk, out=work[: chunk.size])
+                absolute += float(np.add.reduce(part))
+                squares += float(np.dot(chunk, chunk))
+                low, high = np.fmin(low, chunk.min()), np.fmax(high, chunk.max())
+                nonzero += int(np.count_nonzero(chunk))
+        return dict(
+            sum=total,
+            l1=absolute,
+            squares=squares,
+            min=float(low),
+            max=float(high),
+            nonzero=nonzero,
+        )
+
+    @cached_property
+    def nonfinite(self) -> int:
+        """How many entries are NaN or infinite."""
+        # The sum of squares is not finite if an entry is not, or if it overflows.
+        if np.isfinite(self._sums["squares"]):
+            return 0
+        return sum(c.size - int(np.count_nonzero(np.isfinite(c))) for c in self.chunks())
+
+    @property
+    def nan(self) -> int:
+        """How many entries are not a number."""
+        if not self.nonfinite:
+            return 0
+        return sum(int(np.count_nonzero(np.isnan(chunk))) for chunk in self.chunks())
+
+    @property
+    def inf(self) -> int:
+        """How many entries are infinite."""
+        return self.nonfinite - self.nan
+
+    @property
+    def zeros(self) -> int:
+        """How many entries are exactly 0."""
+        return self.size - int(self._sums["nonzero"])
+
+    @property
+    def min(self) -> float:
+        """The smallest entry."""
+        return self._sums["min"]
+
+    @property
+    def max(self) -> float:
+        """The largest entry."""
+        return self._sums["max"]
+
+    @property
+    def max_abs(self) -> float:
+        """The largest absolute value."""
+        return max(self.max, -self.min)
+
+    @property
+    def l1(self) -> float:
+        """The sum of the absolute values."""
+        if not np.isfinite(self._sums["l1"]):  # a sum of float32 overflowed
+            return float(sum(np.sum(np.abs(c), dtype="float64") for c in self.chunks()))
+        return self._sums["l1"]
+
+    @cached_property
+    def l2(self) -> float:
+        """The root of the sum of squares."""
+        squares = self._sums["squares"]
+        info = np.finfo(self.flat.dtype)
+        if squares > info.tiny / info.eps * self.size and np.isfinite(squares):
+            return float(np.sqrt(squares))
+        # It over- or underflowed on the way: scaled by the largest entry, as BLAS's nrm2.
+        scale = self.max_abs
+        if scale == 0:
+            return 0.0
+        scaled = sum(np.sum(np.square(c.astype("float64") / scale)) for c in self.chunks())
+        return float(scale * np.sqrt(scaled))
+
+    @property
+    def mean(self) -> float:
+        """The arithmetic mean."""
+        if not np.isfinite(self._sums["sum"]):
+            return float(sum(np.sum(c, dtype="float64") for c in self.chunks()) / self.size)
+        return self._sums["sum"] / self.size
+
+    @cached_property
+    def std(self) -> float:
+        """The population standard deviation."""
+        rms = self.l2 / float(np.sqrt(self.size))
+        share = 1 - (self.mean / rms) ** 2 if rms else 0.0
+        # Where the mean is large beside the spread, the difference would have lost its digits.
+        if share > 0.1:
+            return rms * float(np.sqrt(share))
+        return float(np.sqrt(max(self.moment(2), 0.0))) * self._spread
+
+    @cached_property
+    def _spread(self) -> float:
+        """The largest distance from the mean: the scale of the moments."""
+        return max(self.max - self.mean, self.mean - self.min) or 1.0
+
+    @cached_property
+    def _moments(self) -> tuple[float, float, float]:
+        sums = np.zeros(4)
+        kind = self.flat.dtype.type
+        mean, spread = kind(self.mean), kind(self._spread)
+        for chunk in self.chunks():
+            distance = (chunk - mean) / spread
+            square = distance * distance
+            first, second = (float(np.add.reduce(part)) for part in (distance, square))
+            sums += first, second, np.dot(square, distance), np.dot(square, square)
+        # The mean was rounded: what is left of it is taken out of the moments.
+        d, s2, s3, s4 = sums / self.size
+        return (
+            s2 - d**2,
+            s3 - 3 * d * s2 + 2 * d**3,
+            s4 - 4 * d * s3 + 6 * d**2 * s2 - 3 * d**4,
+        )
+
+    def moment(self, order: int) -> float:
+        """A central moment (2, 3 or 4), in units of the largest distance from the mean."""
+        return self._moments[order - 2]
+
+    @cached_property
+    def _quantiles(self) -> dict[float, float]:
+        return {}
+
+    def quantile(self, share: float) -> float:
+        """The entry below which a share of them lies, interpolated linearly."""
+        if share not in self._quantiles:
+            wanted = [q for q in QUANTILES if share in QUANTILES] or [share]
+            found = np.quantile(self.flat, wanted)
+            self._quantiles.update(zip(wanted, map(float, found), strict=True))
+        return self._quantiles[share]
+
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+class GraphValues:
+    """The same of a tensor: what a graph computes, with slopes.
+
+    Args:
+        array: A float tensor of any shape.
+        xp: `keras.ops`.
+    """
+
+    def __init__(self, array: Any, xp: Any) -> None:
+        self.array = array
+        self.xp = xp
+        self.size = int(np.prod(array.shape))
+
+    @property
+    def nan(self) -> Any:
+        """How many entries are not a number."""
+        return self._count(self.xp.isnan(self.array))
+
+    @property
+    def inf(self) -> Any:
+        """How many entries are infinite."""
+        return self._count(self.xp.isinf(self.array))
+
+    @property
+    def zeros(self) -> Any:
+        """How many entries are exactly 0."""
+        return self._count(self.array == 0)
+
+    @property
+    def min(self) -> Any:
+        """The smallest entry."""
+        return self.xp.min(self.array)
+
+    @property
+    def max(self) -> Any:
+        """The largest entry."""
+        return self.xp.max(self.array)
+
+    @property
+    def max_abs(self) -> Any:
+        """The largest absolute value."""
+        return self.xp.max(self.xp.absolute(self.array))
+
+    @property
+    def l1(self) -> Any:
+        """The sum of the absolute values."""
+        return self.xp.sum(self.xp.absolute(self.array))
+
+    @property
+    def l2(self) -> Any:
+        """The root of the sum of squares."""
+        return safe_l2(self.array, self.xp)
+
+    @property
+    def mean(self) -> Any:
+        """The arithmetic mean."""
+        return self.xp.mean(self.array)
+
+    @property
+    def std(self) -> Any:
+        """The population standard deviation."""
+        return safe_l2(self.array - self.mean, self.xp) / float(np.sqrt(self.size))
+
+    def moment(self, order: int) -> Any:
+        """A central moment, in units of the standard deviation."""
+        distance = self.array - self.mean
+        return self.xp.mean((distance / self.std) ** order)
+
+    def _count(self, where: Any) -> Any:
+        return self.xp.sum(self.xp.cast(where, "float32"))
+
+
+def values_of(array: Any, xp: Any = np, *, dtype: str | None = None, **seen: Any) -> Any:
+    """The entries of an array or tensor, prepared for the metrics that need them.
+
+    How the weight is seen as matrices (`seen`) makes no difference to them.
+    """
+    return Values(array, dtype) if xp is np else GraphValues(array, xp)
+
+
+def safe_l2(array: Any, xp: Any, axis: int | None = None) -> Any:
+    """The Euclidean norm of a tensor, whose slope at 0 is 0, where the norm has no derivative.
 
     Scaled by the largest entry, so that it neither overflows nor underflows before the result
-    does (as LAPACK's `lange` and BLAS's `nrm2`). Its gradient is `array / norm`, and 0 at 0, where
-    the norm has no derivative.
+    does (as BLAS's `nrm2`). Elsewhere its slope is `array / norm`.
     """
-    largest = (
-        xp.stop_gradient(max_abs(array, xp)) if hasattr(xp, "stop_gradient") else max_abs(array, xp)
-    )
+    stop = getattr(xp, "stop_gradient", lambda value: value)
+    largest = stop(xp.max(xp.absolute(array), axis=axis, keepdims=axis is not None))
     scale = xp.where(xp.logical_and(xp.isfinite(largest), largest > 0), largest, 1.0)
-    total = xp.sum(xp.square(array / scale))
+    total = xp.sum(xp.square(array / scale), axis=axis)
     # The inner `where` keeps the infinite slope of the root at 0 out of the gradient.
     root = xp.sqrt(xp.where(total == 0, 1.0, total))
+    if axis is not None:
+        scale = xp.squeeze(scale, axis=axis)
     return scale * xp.where(total == 0, 0.0, root)
-
-
-def l1_norm(array: Any, xp: Any = np) -> Any:
-    """The sum of the absolute values of all entries, in [0, inf)."""
-    return xp.sum(xp.absolute(array))
-
-
-def max_abs(array: Any, xp: Any = np) -> Any:
-    """The largest absolute value of an entry, in [0, inf)."""
-    return xp.max(xp.absolute(array))
-
-
-def mean(array: Any, xp: Any = np) -> Any:
-    """The arithmetic mean of all entries."""
-    return xp.mean(array)
-
-
-def std(array: Any, xp: Any = np) -> Any:
-    """The population standard deviation of all entries (divided by their number), in [0, inf)."""
-    centered = array - xp.mean(array)
-    return l2_norm(centered, xp) / float(np.sqrt(np.prod(array.shape)))
-
-
-def min(array: Any, xp: Any = np) -> Any:
-    """The smallest entry."""
-    return xp.min(array)
-
-
-def max(array: Any, xp: Any = np) -> Any:
-    """The largest entry."""
-    return xp.max(array)
-
-
-def zero_fraction(array: Any, xp: Any = np) -> Any:
-    """The share of entries that are exactly 0, in [0, 1]."""
-    return _count(array == 0, xp) / float(np.prod(array.shape))
-
-
-def nan_count(array: Any, xp: Any = np) -> Any:
-    """The number of entries that are not a number."""
-    return _count(xp.isnan(array), xp)
-
-
-def inf_count(array: Any, xp: Any = np) -> Any:
-    """The number of entries that are infinite, of either sign."""
-    return _count(xp.isinf(array), xp)
-
-
-def _count(where: Any, xp: Any) -> Any:
-    if xp is np:
-        return np.count_nonzero(where)
-    return xp.sum(xp.cast(where, "float32"))

@@ -10,6 +10,7 @@ import keras
 
 from steelyard.errors import SteelyardError, TargetError
 from steelyard.live import (
+    axes_of,
     call_root,
     in_shape_inference,
     in_stateless_scope,
@@ -218,6 +219,14 @@ class WeightRef(Reference):
         if known is None:
             raise self._target.not_found(self._held_by(), call_root())
         return tuple(known[0]), known[1]
+
+    @property
+    def axes(self) -> str:
+        """What each axis is to the layer, as `WeightSpec.axes` says; empty where nobody knows."""
+        owner = self._owner(call_root())
+        if not self.is_plain or owner is None or owner.layer is None:
+            return ""
+        return axes_of(owner.layer, owner.name, len(self.shape))
 
     @property
     def address(self) -> str:

@@ -156,6 +156,16 @@ class Weights:
         self._also = tuple(also)
 
     @property
+    def source(self) -> WeightSource:
+        """What holds the weights."""
+        return self._source
+
+    @property
+    def specs(self) -> tuple[WeightSpec, ...]:
+        """What is known of each weight without reading it, in order."""
+        return self._specs
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         """The addresses, in order."""
         return tuple(spec.address for spec in self._specs)

@@ -1,0 +1,168 @@
+"""All metrics asked of one weight; what they share is worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from steelyard.errors import SteelyardError
+from steelyard.metrics._answer import Answer
+from steelyard.metrics._catalog import function
+from steelyard.metrics._matrix import Matrices, matrices
+from steelyard.metrics._spectrum import Largest, Spectrum, largest_of
+from steelyard.metrics._units import Units
+from steelyard.metrics._values import Values
+from steelyard.records import Metric
+
+# Of these the others are made; they count what is not finite instead of failing on it.
+_COUNTS = ("nan_count", "inf_count", "zero_fraction", "subnormal_fraction", "saturated_fraction")
+_RANDOM_COPIES = 2  # the permuted entries, beside the weight
+
+
+def compute(
+    array: np.ndarray,
+    rows: Sequence[Metric],
+    *,
+    dtype: str | None = None,
+    axes: str = "",
+    view: str = "flat",
+    compat: str | None = None,
+    budget: float = np.inf,
+) -> Iterator[tuple[Metric, Answer]]:
+    """The metrics of one weight, in the order asked; never an error for what a weight is.
+
+    Args:
+        array: Its effective value.
+        rows: Which metrics, of the catalog.
+        dtype: The dtype it is stored in; that of the array if not given.
+        axes: What each axis is to the layer, as `matrices` reads it.
+        view: How a kernel becomes matrices, as `matrices` reads it.
+        compat: `"weightwatcher"` for its conventions.
+        budget: How many bytes may be used beside the array.
+    """
+    subject = _Subject(np.asarray(array), dtype, axes, view, compat, budget, rows)
+    for row in rows:
+        yield row, subject.answer(row)
+
+
+class _Subject:
+    """One weight, and what has been prepared of it."""
+
+    def __init__(
+        self,
+        array: np.ndarray,
+        dtype: str | None,
+        axes: str,
+        view: str,
+        compat: str | None,
+        budget: float,
+        rows: Sequence[Metric],
+    ) -> None:
+        self.array = array
+        self.seen: dict[str, Any] = dict(
+            axes=axes, view=view, compat=compat, eps=_eps(dtype or array.dtype.name)
+        )
+        self.budget = budget
+        self.values = Values(array, dtype)
+        self.all = any(row.needs == "spectrum" for row in rows)
+
+    def answer(self, row: Metric) -> Answer:
+        """What a metric says of the weight."""
+        why = self._cannot(row)
+        if why is not None:
+            return why
+        try:
+            with np.errstate(all="ignore"):
+                given = function(row.name)(self._prepared(row.needs))
+        except MemoryError:
+            return Answer(None, "too large", f"no memory for {self.array.shape}")
+        except (np.linalg.LinAlgError, ArithmeticError, ValueError) as error:
+            if isinstance(error, SteelyardError):
+                raise
+            return Answer(None, "failed", f"{type(error).__name__}: {error}")
+        answer = given if isinstance(given, Answer) else Answer(given)
+        return answer._replace(value=_plain(answer.value))
+
+    def _cannot(self, row: Metric) -> Answer | None:
+        """Why there can be no number; None if there can."""
+        if self.array.size == 0:
+            return Answer(None, "undefined", "the weight has no entries")
+        if row.needs == "pair":
+            return Answer(None, "not applicable", "it compares two weights")
+        if row.needs != "values" and self.array.ndim < 2:
+            reason = f"a number of a matrix, and the weight has shape {self.array.shape}"
+            return Answer(None, "not applicable", reason)
+        if row.name not in _COUNTS and self.values.nonfinite:
+            return Answer(
+                None, "not finite", f"{self.values.nan} NaN and {self.values.inf} infinite entries"
+            )
+        need = self._bytes(row)
+        if need > self.budget:
+            reason = f"it needs {_size(need)}, and {_size(self.budget)} are allowed"
+            return Answer(None, "too large", reason)
+        return None
+
+    def _bytes(self, row: Metric) -> float:
+        """What a metric needs beside the weight."""
+        if row.needs in ("values", "units", "pair"):
+            return 0
+        side = self.matrices.short
+        square = 8.0 * side * side
+        if row.needs == "matrix":
+            return square * 3
+        if row.needs == "largest" and not self.all:
+            return 8.0 * side * 64
+        copies = _RANDOM_COPIES * self.array.nbytes if row.group == "random" else 0
+        return square * 2.5 + copies
+
+    def _prepared(self, needs: str) -> Any:
+        makers: dict[str, Callable[[], Any]] = {
+            "values": lambda: self.values,
+            "units": lambda: self.units,
+            "matrix": lambda: self.matrices,
+            "largest": lambda: self.spectrum if self.all else self.largest,
+            "spectrum": lambda: self.spectrum,
+        }
+        return makers[needs]()
+
+    @cached_property
+    def matrices(self) -> Matrices:
+        array = self.array
+        if array.dtype not in (np.float32, np.float64):
+            array = array.astype("float64" if array.dtype.kind in "iub" else "float32")
+        return matrices(array, **self.seen)
+
+    @cached_property
+    def units(self) -> Units:
+        return Units(self.matrices)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        return Spectrum(self.matrices)
+
+    @cached_property
+    def largest(self) -> Largest | Spectrum:
+        return largest_of(self.matrices)
+
+
+def _plain(value: Any) -> Any:
+    """A Python number; an integer stays one in value, as a float."""
+    if value is None or isinstance(value, str | tuple):
+        return value
+    return float(value)
+
+
+def _eps(dtype: str) -> float:
+    """The rounding unit of what is stored; that of float32 for what was rounded more coarsely."""
+    return float(np.finfo("float64" if dtype == "float64" else "float32").eps)
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.3g} {unit}"
+        count /= 1024
+    return f"{count:.3g} GiB"

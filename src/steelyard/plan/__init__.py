@@ -1,0 +1,7 @@
+"""Which numbers of which weights, in what order, within what memory, on what engine."""
+
+from steelyard.plan._budget import bytes_of as bytes_of
+from steelyard.plan._plan import Plan as Plan
+from steelyard.plan._plan import Task as Task
+from steelyard.plan._plan import plan_of as plan_of
+from steelyard.plan._run import run as run

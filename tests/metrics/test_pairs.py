@@ -1,0 +1,61 @@
+"""Two weights compared."""
+
+import math
+
+import numpy as np
+import pytest
+
+import steelyard as sy
+
+pytestmark = pytest.mark.no_keras
+
+m = sy.metrics
+A = np.random.default_rng(0).normal(size=(40, 30)).astype("float32")
+B = A + np.random.default_rng(1).normal(0, 0.1, size=A.shape).astype("float32")
+
+
+def test_by_numpy():
+    a, b = A.astype("float64"), B.astype("float64")
+    wanted = np.linalg.norm(b - a) / np.linalg.norm(a)
+    assert m.relative_distance(A, B) == pytest.approx(wanted)
+    assert m.update_ratio(A, B) == pytest.approx(wanted)
+    assert m.max_abs_difference(A, B) == pytest.approx(np.abs(b - a).max())
+    assert m.cosine(A, B) == pytest.approx((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1e30])
+def test_at_the_ends_of_the_range(scale):
+    a, b = A * np.float32(scale), B * np.float32(scale)
+    assert m.relative_distance(a, b) == pytest.approx(m.relative_distance(A, B), rel=1e-4)
+    assert m.cosine(a, b) == pytest.approx(m.cosine(A, B), rel=1e-6)
+
+
+def test_the_same_and_the_opposite():
+    assert m.relative_distance(A, A) == 0
+    assert m.cosine(A, A) == pytest.approx(1)
+    assert m.cosine(A, -A) == pytest.approx(-1)
+    assert m.subspace_angle(A, A) == pytest.approx(0, abs=1e-6)
+
+
+def test_zeros():
+    zeros = np.zeros_like(A)
+    assert m.relative_distance(zeros, zeros) == 0
+    assert m.relative_distance(zeros, A) == math.inf
+    assert m.relative_distance(A, zeros) == pytest.approx(1)
+    assert math.isnan(m.cosine(A, zeros))
+
+
+@pytest.mark.parametrize("angle", [1e-6, 0.3, 1.2])
+def test_a_known_angle(angle):
+    base = np.eye(6)[:, :2]
+    turned = base.copy()
+    turned[:, 1] = np.cos(angle) * base[:, 1] + np.sin(angle) * np.eye(6)[:, 3]
+    a = np.diag([3.0, 2.0]) @ base.T
+    b = np.diag([3.0, 2.0]) @ turned.T
+    assert m.subspace_angle(a, b, rank=2) == pytest.approx(angle, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["relative_distance", "cosine", "subspace_angle"])
+def test_other_shapes_say_both(name):
+    with pytest.raises(sy.errors.ShapeMismatchError, match=r"\(40, 30\) and \(30, 40\)"):
+        getattr(m, name)(A, A.T)
