@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from steelyard.readings._notes import SIGNS, notes, total
+from steelyard.readings._notes import SIGNS, notes, short, total
 from steelyard.records import Reading, Value
 from steelyard.selection import plain
 
@@ -43,7 +43,7 @@ def grid(readings: Sequence[Reading], info: Mapping[str, Any]) -> Grid:
     below = [total(readings, info), *notes(readings)]
     addresses = list(dict.fromkeys(reading.address for reading in readings))
     metrics = list(dict.fromkeys(reading.metric for reading in readings))
-    if len(addresses) > 1 and 2 * len(readings) >= len(addresses) * len(metrics):
+    if len(addresses) > 1 and 3 * len(readings) >= 2 * len(addresses) * len(metrics):
         return _crossed(readings, addresses, metrics, below)
     shown, cut, cut_at = _cut(readings)
     columns = (
@@ -101,8 +101,7 @@ def _shown(reading: Reading) -> str:
         case None:
             return "" if SIGNS[reading.status] else "none"
         case str(text):
-            short = text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
-            return plain(short)
+            return short(plain(text), _LONGEST_TEXT)
         case tuple(several):
             return f"[{len(several):,} numbers]" if len(several) != 1 else "[1 number]"
     return _number(reading.value)

@@ -50,17 +50,18 @@ def total(readings: Sequence[Reading], info: Mapping[str, Any]) -> str:
     statuses = [reading.status for reading in readings]
     parts += [f"{statuses.count(s):,} {s}" for s, sign in SIGNS.items() if sign and s in statuses]
     if info.get("source"):
-        parts.append(f"source: {plain(_short(str(info['source'])))}")
+        parts.append(f"source: {short(plain(str(info['source'])), _LONGEST)}")
     return "; ".join(parts)
 
 
+def short(text: str, longest: int) -> str:
+    """The text, with its end cut off if it is longer."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
 def _note(status: str, reason: str, readings: Sequence[Reading]) -> str:
-    why = plain(_short(reason or STATUSES[status]))
+    why = short(plain(reason or STATUSES[status]), _LONGEST)
     shown = (f"{plain(one.address)} {plain(one.metric)}" for one in readings[:_MOST_PLACES])
     more = len(readings) - _MOST_PLACES
     places = ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
     return f"{SIGNS[status]} {status}: {why} ({places})".lstrip()
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
