@@ -16,6 +16,9 @@ _NAMES = {
     "Change": "records",
     "Changes": "selection",
     "Finding": "records",
+    "Metric": "records",
+    "Reading": "records",
+    "Readings": "readings",
     "SteelyardError": "errors",
     "Weight": "selection",
     "WeightRef": "refs",
@@ -48,7 +51,8 @@ if TYPE_CHECKING:
     from steelyard.measuring import measure
     from steelyard.metrics import catalog
     from steelyard.opening import weights
-    from steelyard.records import Change, Finding
+    from steelyard.readings import Readings
+    from steelyard.records import Change, Finding, Metric, Reading
     from steelyard.refs import WeightRef, bind, ref, references
     from steelyard.rewrite import copy_weights
     from steelyard.saving import clone_model, load_model, save_model
@@ -60,6 +64,9 @@ __all__ = [
     "Change",
     "Changes",
     "Finding",
+    "Metric",
+    "Reading",
+    "Readings",
     "SteelyardError",
     "Weight",
     "WeightRef",

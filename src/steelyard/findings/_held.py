@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from steelyard.live import attributes
-from steelyard.refs import Readings, WeightRef
+from steelyard.refs import ReaderNotes, WeightRef
 
 Path = tuple[str, ...]
 
@@ -140,7 +140,7 @@ def _inside(value: Any) -> Iterator[tuple[str, Any]]:
         yield from _inside(value.__func__)
     elif isinstance(value, types.FunctionType):
         yield from _of_function(value)
-    elif isinstance(value, Readings):
+    elif isinstance(value, ReaderNotes):
         yield from _items([*value.references, *value.listed])
     elif _is_users(value):
         yield from getattr(value, "__dict__", {}).items()

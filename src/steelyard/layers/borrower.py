@@ -18,7 +18,7 @@ from steelyard.live import (
 )
 from steelyard.refs import (
     Reader,
-    Readings,
+    ReaderNotes,
     Target,
     WeightRef,
     build_once,
@@ -29,7 +29,7 @@ from steelyard.refs import (
 _SEVERAL = inspect.Parameter.VAR_POSITIONAL
 
 
-class Ledger(Readings):
+class Ledger(ReaderNotes):
     """What a borrower notes down.
 
     Attributes:
@@ -103,7 +103,7 @@ class Borrower(Reader, keras.layers.Layer):
         return reference
 
     @property
-    def _readings(self) -> Readings:
+    def _readings(self) -> ReaderNotes:
         return self._ledger
 
     # --- calling --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from steelyard.refs._owner import Owner as Owner
 from steelyard.refs._owner import find_weight as find_weight
 from steelyard.refs._reader import Reader as Reader
 from steelyard.refs._reader import build_once as build_once
-from steelyard.refs._readings import Readings as Readings
+from steelyard.refs._readings import ReaderNotes as ReaderNotes
 from steelyard.refs._ref import WeightRef as WeightRef
 from steelyard.refs._ref import ref as ref
 from steelyard.refs._stack import fitting as fitting
@@ -24,7 +24,7 @@ from steelyard.refs._target import is_target_config as is_target_config
 __all__ = [
     "Owner",
     "Reader",
-    "Readings",
+    "ReaderNotes",
     "Target",
     "WeightRef",
     "bind",

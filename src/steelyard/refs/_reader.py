@@ -12,7 +12,7 @@ import keras
 from steelyard.errors import SteelyardError
 from steelyard.live import add_inputs, holds, own_variables, reopen
 from steelyard.refs._find import feeding
-from steelyard.refs._readings import Readings
+from steelyard.refs._readings import ReaderNotes
 from steelyard.refs._ref import WeightRef
 from steelyard.refs._stack import asking
 from steelyard.refs._target import Target
@@ -31,7 +31,7 @@ class Reader:
     """
 
     @property
-    def _readings(self) -> Readings:
+    def _readings(self) -> ReaderNotes:
         raise NotImplementedError
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -20,7 +20,7 @@ class Reference:
     _target: Target
 
 
-class Readings:
+class ReaderNotes:
     """What a reader notes down; neither layer nor container, so that nobody tracks it.
 
     Attributes:
@@ -46,7 +46,7 @@ def held_references(layer: keras.Layer) -> list[Any]:
 
     def found() -> Iterator[Reference]:
         for value in attributes(layer).values():
-            if isinstance(value, Readings):
+            if isinstance(value, ReaderNotes):
                 yield from (*value.references, *value.listed)
             yield from reach(value, Reference)
 

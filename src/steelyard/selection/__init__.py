@@ -1,6 +1,7 @@
 """Some of the weights of a source, chosen by address and by what they are."""
 
 from steelyard.selection._changes import Changes
+from steelyard.selection._table import count, plain
 from steelyard.selection._weights import Weight, Weights
 
-__all__ = ["Changes", "Weight", "Weights"]
+__all__ = ["Changes", "Weight", "Weights", "count", "plain"]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import keras
 
 from steelyard.live import Substitute
-from steelyard.refs import Readings
+from steelyard.refs import ReaderNotes
 from steelyard.substitutes._rewrite import Rewrite
 
 LEDGER = "_steelyard_ledger"
@@ -20,7 +20,7 @@ class Dropped(NamedTuple):
     trainable: bool
 
 
-class Ledger(Readings):
+class Ledger(ReaderNotes):
     """What a rewritten layer notes down; no layer and no container, so that nobody tracks it.
 
     Attributes:
