@@ -33,6 +33,7 @@ ROOMS = {
     "refs": Room(2, (*WORDS, "live", "keras")),
     "parametrizations": Room(2, ("errors", "live", "keras")),
     "opening": Room(2, WORDS, late=("live", "checkpoints")),
+    "measuring": Room(3, (*WORDS, "metrics", "plan", "opening")),
     "rewrite": Room(3, (*WORDS, "live", "checkpoints", "opening")),
     "layers": Room(3, (*WORDS, "live", "refs", "metrics", "keras")),
     "substitutes": Room(3, (*WORDS, "live", "refs", "parametrizations", "keras")),
@@ -46,7 +47,8 @@ ROOMS = {
         ("errors",),
         late=(
             *(w for w in WORDS if w != "errors"),
-            *("metrics", "checkpoints", "live", "plan", "compare", "refs", "opening", "rewrite"),
+            *("metrics", "checkpoints", "live", "plan", "compare", "refs", "opening"),
+            *("measuring", "rewrite"),
             *("layers", "parametrizations", "substitutes", "findings", "saving"),
             *("monitor", "report", "steelyard", "keras"),
         ),

@@ -81,6 +81,7 @@ __all__ = [
     "as_default",
     "assign",
     "attributes",
+    "axes_of",
     "bring_back",
     "call_arguments",
     "call_root",

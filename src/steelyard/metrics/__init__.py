@@ -16,6 +16,7 @@ from steelyard.metrics._catalog import catalog as catalog
 from steelyard.metrics._catalog import chosen as chosen
 from steelyard.metrics._catalog import in_graph as in_graph
 from steelyard.metrics._compute import compute as compute
+from steelyard.metrics._compute import working_bytes as working_bytes
 from steelyard.metrics._entries import inf_count as inf_count
 from steelyard.metrics._entries import kurtosis as kurtosis
 from steelyard.metrics._entries import l1_norm as l1_norm
@@ -38,6 +39,7 @@ from steelyard.metrics._entries import skewness as skewness
 from steelyard.metrics._entries import std as std
 from steelyard.metrics._entries import subnormal_fraction as subnormal_fraction
 from steelyard.metrics._entries import zero_fraction as zero_fraction
+from steelyard.metrics._matrix import sides as sides
 from steelyard.metrics._pairs import cosine as cosine
 from steelyard.metrics._pairs import max_abs_difference as max_abs_difference
 from steelyard.metrics._pairs import relative_distance as relative_distance
@@ -93,6 +95,9 @@ __all__ = [
     "alpha_tail_size",
     "alpha_weighted",
     "alpha_xmin",
+    "catalog",
+    "chosen",
+    "compute",
     "condition_number",
     "cosine",
     "dead_units",
@@ -102,6 +107,7 @@ __all__ = [
     "exponential_rate",
     "farms_alpha",
     "hill_alpha",
+    "in_graph",
     "inf_count",
     "kurtosis",
     "l1_norm",
@@ -147,6 +153,7 @@ __all__ = [
     "rms",
     "saturated_fraction",
     "schatten_4_norm",
+    "sides",
     "sigma_min",
     "singular_values",
     "skewness",
@@ -161,5 +168,6 @@ __all__ = [
     "truncated_alpha",
     "truncated_rate",
     "update_ratio",
+    "working_bytes",
     "zero_fraction",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from steelyard.errors import SteelyardError
 from steelyard.metrics._answer import Answer
 from steelyard.metrics._catalog import function
-from steelyard.metrics._matrix import Matrices, matrices
+from steelyard.metrics._matrix import Matrices, matrices, sides
 from steelyard.metrics._spectrum import Largest, Spectrum, largest_of
 from steelyard.metrics._units import Units
 from steelyard.metrics._values import Values
@@ -19,7 +20,6 @@ from steelyard.records import Metric
 
 # Of these the others are made; they count what is not finite instead of failing on it.
 _COUNTS = ("nan_count", "inf_count", "zero_fraction", "subnormal_fraction", "saturated_fraction")
-_RANDOM_COPIES = 2  # the permuted entries, beside the weight
 
 
 def compute(
@@ -99,24 +99,13 @@ class _Subject:
             return Answer(
                 None, "not finite", f"{self.values.nan} NaN and {self.values.inf} infinite entries"
             )
-        need = self._bytes(row)
+        need = working_bytes(
+            [row], self.array.shape, self.seen["axes"], self.seen["view"], self.array.nbytes
+        )
         if need > self.budget:
             reason = f"it needs {_size(need)}, and {_size(self.budget)} are allowed"
             return Answer(None, "too large", reason)
         return None
-
-    def _bytes(self, row: Metric) -> float:
-        """What a metric needs beside the weight."""
-        if row.needs in ("values", "units", "pair"):
-            return 0
-        side = self.matrices.short
-        square = 8.0 * side * side
-        if row.needs == "matrix":
-            return square * 3
-        if row.needs == "largest" and not self.all:
-            return 8.0 * side * 64
-        copies = _RANDOM_COPIES * self.array.nbytes if row.group == "random" else 0
-        return square * 2.5 + copies
 
     def _prepared(self, needs: str) -> Any:
         makers: dict[str, Callable[[], Any]] = {
@@ -146,6 +135,38 @@ class _Subject:
     @cached_property
     def largest(self) -> Largest | Spectrum:
         return largest_of(self.matrices)
+
+
+def working_bytes(
+    rows: Iterable[Metric], shape: tuple[int, ...], axes: str, view: str, nbytes: int
+) -> float:
+    """How many bytes metrics need beside the weight, the largest of them at a time.
+
+    Args:
+        rows: Which metrics.
+        shape: Of the weight.
+        axes: What its axes are, as `matrices` reads it.
+        view: As `matrices` reads it.
+        nbytes: What the weight takes.
+    """
+    if len(shape) < 2 or math.prod(shape) == 0:
+        return 0.0
+    count, high, wide = sides(shape, axes, view)
+    short, long = sorted((high, wide))
+    square = 8.0 * short * short
+    values = 8.0 * short * count
+    # The Gram matrix, what its eigenvalues are worked out in, and the rows that go in next.
+    spectrum = 2.5 * square + 8.0 * short * min(long, max(512, short // 8)) + 4 * values
+    needs = {
+        "values": 0.0,
+        "pair": 0.0,
+        "units": float(nbytes),
+        "largest": 8.0 * (long + short) * 100,
+    }
+    needs |= {"spectrum": spectrum, "matrix": spectrum + nbytes}
+    return max(
+        (needs[r.needs] + (2 * nbytes if r.group == "random" else 0) for r in rows), default=0.0
+    )
 
 
 def _plain(value: Any) -> Any:

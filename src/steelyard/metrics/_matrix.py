@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,9 +91,16 @@ def matrices(
     order = (*outer, *rows, *columns)
     if order != tuple(range(len(shape))):
         array = xp.transpose(array, order)
-    sizes = [int(np.prod([shape[i] for i in group])) for group in (outer, rows, columns)]
+    sizes = sides(shape, axes, view)
     eps = _eps(array) if eps is None else eps
     return Matrices(xp.reshape(array, sizes), xp, compat, eps, "k" in axes)
+
+
+def sides(shape: tuple[int, ...], axes: str, view: str) -> tuple[int, int, int]:
+    """How many matrices `matrices` makes of a weight, and their rows and columns."""
+    rows, columns, outer = _grouped(axes or "k" * (len(shape) - 2) + "io", view)
+    count, high, wide = (math.prod(shape[i] for i in group) for group in (outer, rows, columns))
+    return count, high, wide
 
 
 def _grouped(axes: str, view: str) -> tuple[tuple[int, ...], ...]:

@@ -77,7 +77,7 @@ def subspace_angle(a: Any, b: Any, rank: int = 10) -> float:
     cosines = np.linalg.svd(first.T @ second, compute_uv=False)
     # Small angles by the sine, which keeps their digits.
     if cosines[-1] ** 2 > 0.5:
-        sines = np.linalg.norm(second - first @ (first.T @ second), 2)
+        sines = float(np.linalg.norm(second - first @ (first.T @ second), 2))
         return float(np.arcsin(min(1.0, sines)))
     return float(np.arccos(max(0.0, cosines[-1])))
 

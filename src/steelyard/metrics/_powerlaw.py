@@ -62,12 +62,11 @@ _ENOUGH = 10
 
 def noise(spectrum: Spectrum) -> str:
     """Why all of the spectrum may be that of a random matrix; empty where some of it is not."""
-    edge = random_edge(spectrum)
-    if spectrum.squares[0] > edge:
+    if spectrum.squares[0] > random_edge(spectrum):
         return ""
     return (
-        f"no eigenvalue is above {edge:.3g}, the edge of a random matrix of the same variance: the "
-        f"tail is that of noise"
+        "no eigenvalue is above the edge of a random matrix of the same variance: noise could have "
+        "given this tail"
     )
 
 

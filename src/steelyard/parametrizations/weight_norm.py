@@ -31,14 +31,16 @@ class WeightNorm(Parametrization):
     def forward(self, v: Any, g: Any) -> Any:
         """Shapes: v as the weight, g that of `axis` -> as the weight."""
         inner = inner_axes("WeightNorm", self.axis, v.shape)
-        direction, _ = _unit(widened(v), inner)
         length = ops.reshape(widened(g), [1 if i in inner else n for i, n in enumerate(v.shape)])
-        return as_dtype_of(direction * length, v)
+        wide = widened(v)
+        inverse, norm = _scaled_norm(wide, inner)
+        return as_dtype_of(wide * (length * inverse / norm), v)
 
     def right_inverse(self, value: Any) -> tuple[Any, Any]:
         """The direction, as long as the weight is, and the length."""
         inner = inner_axes("WeightNorm", self.axis, value.shape)
-        _, length = _unit(widened(value), inner)
+        inverse, norm = _scaled_norm(widened(value), inner)
+        length = ops.where(ops.any(value != 0, axis=inner, keepdims=True), norm / inverse, 0.0)
         v = ops.where(length > 0, value, ops.ones_like(value))
         return v, as_dtype_of(ops.squeeze(length, inner), value)
 
@@ -47,12 +49,10 @@ class WeightNorm(Parametrization):
         inner_axes("WeightNorm", self.axis, shape)
 
 
-def _unit(v: Any, inner: tuple[int, ...]) -> tuple[Any, Any]:
-    """Unit vectors and their former lengths; zeros stay zeros, with gradient 0."""
+def _scaled_norm(v: Any, inner: tuple[int, ...]) -> tuple[Any, Any]:
+    """What brings each unit to size 1, and its norm then; 1 for zeros, whose gradient is 0."""
     # Squares of 1e-20 or 1e20 do not exist in float32.
     largest = ops.max(ops.abs(ops.stop_gradient(v)), axis=inner, keepdims=True)
-    scale = ops.where(largest > 0, largest, ops.ones_like(largest))
-    v = v / scale
-    squares = ops.sum(ops.square(v), axis=inner, keepdims=True)
-    norm = ops.sqrt(ops.where(largest > 0, squares, ops.ones_like(squares)))
-    return v / norm, largest * norm
+    inverse = 1.0 / ops.where(largest > 0, largest, ops.ones_like(largest))
+    squares = ops.sum(ops.square(v * inverse), axis=inner, keepdims=True)
+    return inverse, ops.sqrt(ops.where(largest > 0, squares, ops.ones_like(squares)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from steelyard.errors import SteelyardError
-from steelyard.metrics import compute
+from steelyard.metrics import compute, sides, working_bytes
 from steelyard.records import Metric, Reading, WeightSpec
 
 COMPATS = (None, "weightwatcher")
@@ -33,29 +33,29 @@ class Task:
         width = {"float64": 8, "int64": 8, "uint64": 8}.get(self.spec.dtype, 4)
         return self.spec.size * width
 
-    @property
-    def cost(self) -> float:
+    def cost(self, view: str) -> float:
         """How long it takes, roughly, in operations: for the order in which tasks begin."""
-        shape = self.spec.shape
-        cost = float(self.spec.size) * 4
-        if len(shape) >= 2 and any(row.needs in ("spectrum", "matrix") for row in self.rows):
-            side = min(shape[-1], self.spec.size // max(shape[-1], 1))
+        cost = 4.0 * self.spec.size
+        if len(self.spec.shape) < 2 or not self.spec.size:
+            return cost
+        count, high, wide = sides(self.spec.shape, self.axes, view)
+        short = min(high, wide)
+        if any(row.needs in ("spectrum", "matrix") for row in self.rows):
             repeats = 2 if any(row.group == "random" for row in self.rows) else 1
-            cost += repeats * (float(self.spec.size) * side + 2.0 * side**3)
+            cost += repeats * count * (float(high) * wide * short + 2.0 * short**3)
         elif any(row.needs == "largest" for row in self.rows):
-            cost += float(self.spec.size) * 100
+            cost += 100.0 * self.spec.size
         return cost
 
-    @property
-    def working(self) -> float:
+    def working(self, view: str) -> float:
         """How many bytes it uses at most: the value, and what is made of it."""
-        shape = self.spec.shape
-        if len(shape) < 2 or all(row.needs in ("values", "pair") for row in self.rows):
-            return self.nbytes
-        side = min(shape[-1], self.spec.size // max(shape[-1], 1))
-        square = 8.0 * side * side * 2.5
-        copies = 2 if any(row.group == "random" for row in self.rows) else 0
-        return self.nbytes * (1 + copies) + square
+        spec = self.spec
+        return self.nbytes + working_bytes(self.rows, spec.shape, self.axes, view, self.nbytes)
+
+    @property
+    def axes(self) -> str:
+        """What the axes are, where the source knows it of as many as there are."""
+        return self.spec.axes if len(self.spec.axes) == len(self.spec.shape) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Plan:
             array,
             task.rows,
             dtype=spec.dtype,
-            axes=spec.axes if len(spec.axes) == array.ndim else "",
+            axes=task.axes,
             view=self.view,
             compat=self.compat,
             budget=budget - array.nbytes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 
@@ -28,7 +28,7 @@ def run(
     engine: str = "auto",
     workers: int | None = None,
     memory: float = float("inf"),
-) -> Iterator[tuple[Task, Readings]]:
+) -> Generator[tuple[Task, Readings], None, None]:
     """Measures all that a plan asks for, the costliest first.
 
     One weight is in memory for each worker. BLAS is kept to one thread meanwhile: as many Python
@@ -54,8 +54,8 @@ def run(
     if workers is not None and workers < 1:
         raise SteelyardError(f"`workers` is a number from 1. Received: {workers!r}")
     count = min(workers or cores(), len(plan)) or 1
-    tasks = sorted(plan.tasks, key=lambda task: -task.cost)
-    small = sum(task.cost for task in tasks) < _WORTHWHILE
+    tasks = sorted(plan.tasks, key=lambda task: -task.cost(plan.view))
+    small = sum(task.cost(plan.view) for task in tasks) < _WORTHWHILE
     one = _Worker(plan, source, Budget(memory))
     with _one_blas_thread():
         if engine == "serial" or count == 1 or (engine == "auto" and small):
@@ -86,12 +86,12 @@ class _Worker:
         if task.nbytes > self.budget.total:
             reason = f"the weight alone takes {task.nbytes:,} bytes"
             return self.plan.without(task, "too large", reason)
-        with self.budget.of(task.working) as given:
+        with self.budget.of(task.working(self.plan.view)):
             try:
                 # Neither Keras nor h5py promises more than one reader at a time.
                 with self._reading:
                     array = self.source.read(task.spec.address)
-                return tuple(self.plan.measure(task, array, max(given, task.nbytes)))
+                return tuple(self.plan.measure(task, array, self.budget.total))
             except MemoryError:
                 return self.plan.without(task, "too large", "there was no memory for it")
             except Exception as error:  # one weight must not end the others
