@@ -51,7 +51,7 @@ def test_one_address_is_a_row_for_each_metric():
         "────────────────────────────────────────────────",
         "enc/kernel  l2_norm                12.35    w",
         "enc/kernel  tail_model         lognormal ~  1",
-        "enc/kernel  singular_values  [2 numbers]   1",
+        "enc/kernel  singular_values  [2 numbers]    1",
         "enc/kernel  alpha                   none    1",
         "4 readings: 1 address, 4 metrics; 1 weak",
         "~ weak: a short tail (enc/kernel tail_model)",
