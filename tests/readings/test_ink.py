@@ -154,6 +154,7 @@ def test_no_name_rearranges_the_terminal():
         [Reading(name, "m", 1.0) for name in NAMES],
         [Reading("a", name, name, name, "weak", name) for name in NAMES],
         [Reading(a, m, 1.0, status="weak", reason=m) for a in NAMES for m in NAMES],
+        [Reading(a, m * 15, 1.0) for a in NAMES for m in NAMES],
     ):
         readings = Readings(one, {"source": "".join(NAMES)})
         assert repr(readings).replace("\n", "").isprintable()
