@@ -317,6 +317,15 @@ def test_a_heading_need_not_say_how_many(text_path):
     assert len(Readings.load(text_path)) == 2
 
 
+def test_a_last_line_without_an_end_is_said_even_if_nobody_counted(text_path):
+    whole = save(text_path, [Reading("a", "m", 1.5), Reading("b", "m", bound=0.125, value=None)])
+    whole = whole.replace(b'"count": 2, ', b"")
+    for cut in range(whole.rindex(b"b", 0, whole.rindex(b"ok")), len(whole)):
+        text_path.write_bytes(whole[:cut])
+        with pytest.raises(SteelyardError, match=r"line \d has no end"):
+            Readings.load(text_path)
+
+
 def write_jsonl(path, *lines):
     head = json.dumps({"steelyard": "readings", "schema": 1, "info": {}})
     path.write_text("".join(f"{line}\n" for line in (head, *lines)), encoding="utf-8")
@@ -379,6 +388,16 @@ def test_a_damaged_page_is_found(tmp_path):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
         with pytest.raises(SteelyardError, match="cannot be read as readings: "):
             Readings.load(path)
+
+
+@needs_arrow
+def test_a_flipped_bit_of_a_number_is_found(tmp_path):
+    path = tmp_path / "x.parquet"
+    whole = save(path, [Reading("a", "m", math.pi)])
+    at = whole.index(struct.pack("<d", math.pi))
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    with pytest.raises(SteelyardError, match="cannot be read as readings: it is damaged: "):
+        Readings.load(path)
 
 
 @needs_arrow

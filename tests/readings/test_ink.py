@@ -51,7 +51,7 @@ def test_one_address_is_a_row_for_each_metric():
         "────────────────────────────────────────────────",
         "enc/kernel  l2_norm                12.35    w",
         "enc/kernel  tail_model         lognormal ~  1",
-        "enc/kernel  singular_values  [2 numbers]   1",
+        "enc/kernel  singular_values  [2 numbers]    1",
         "enc/kernel  alpha                   none    1",
         "4 readings: 1 address, 4 metrics; 1 weak",
         "~ weak: a short tail (enc/kernel tail_model)",
@@ -154,6 +154,7 @@ def test_no_name_rearranges_the_terminal():
         [Reading(name, "m", 1.0) for name in NAMES],
         [Reading("a", name, name, name, "weak", name) for name in NAMES],
         [Reading(a, m, 1.0, status="weak", reason=m) for a in NAMES for m in NAMES],
+        [Reading(a, m * 15, 1.0) for a in NAMES for m in NAMES],
     ):
         readings = Readings(one, {"source": "".join(NAMES)})
         assert repr(readings).replace("\n", "").isprintable()

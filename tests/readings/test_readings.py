@@ -1,6 +1,7 @@
 import copy
 import math
 import pickle
+from dataclasses import replace
 
 import pytest
 
@@ -155,6 +156,10 @@ def test_equal_by_content():
     assert some(1) == some(1.0)
     assert some(1.0) != some(2.0)
     assert Readings(SOME) != Readings(SOME[::-1])
+    one = Reading("a", "m", 1.0)
+    for other in ({"address": "b"}, {"metric": "n"}, {"unit": "w"}, {"status": "weak"}):
+        assert Readings([one]) != Readings([replace(one, **other)])
+    assert Readings([one]) != Readings([replace(one, reason="why")])
     assert Readings(SOME, {"a": 1}) == Readings(SOME)
     assert Readings(SOME) != list(SOME)
 
