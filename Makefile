@@ -42,7 +42,7 @@ check: $(STAMPS)/check
 	$(BIN)/python -m pytest -q -m no_keras tests/test_rooms.py tests/test_light_import.py tests/test_public_names.py
 	$(BIN)/python tests/sizes.py
 
-bench: $(TEST_STAMP)
+bench: $(TEST_STAMP) $(STAMPS)/peers
 	@set -e; for file in benchmarks/*.py; do \
 	  if [ -e "$$file" ]; then echo "== $$file"; $(BIN)/python "$$file"; \
 	  else echo "There is no benchmark yet."; fi; done
@@ -76,4 +76,13 @@ $(TEST_STAMP): $(STAMPS)/venv pyproject.toml constraints.txt
 $(STAMPS)/oldest-keras: $(STAMPS)/venv Makefile
 	rm -rf $(VENV)/oldest-keras
 	$(PIP) install --quiet --no-deps --target $(VENV)/oldest-keras keras==$(OLDEST_KERAS)
+	touch $@
+
+# What the benchmarks stand beside; WeightWatcher's own dependencies that are not here already.
+PEERS := weightwatcher==0.7.7 powerlaw matplotlib contourpy cycler fonttools kiwisolver pyparsing pillow tqdm pandas \
+  python-dateutil scikit-learn joblib safetensors
+
+$(STAMPS)/peers: $(STAMPS)/venv Makefile
+	rm -rf $(VENV)/peers
+	$(PIP) install --quiet --no-deps --target $(VENV)/peers $(PEERS)
 	touch $@

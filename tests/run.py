@@ -45,6 +45,14 @@ QUIET = {
     "JAX_PLATFORMS": "cpu",
     "CUDA_VISIBLE_DEVICES": "",
 }
+# Thousands of small programs are compiled here, and most of them run once: what XLA does to make
+# them fast takes longer than they do, and the same ones come again from test to test.
+QUICKLY_COMPILED = {
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".build" / "jax-programs"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ class Outcome:
     status: int
     seconds: float
     counts: Counter[str] = field(default_factory=Counter)
+    slowest: list[tuple[float, str]] = field(default_factory=list)
 
     @property
     def trouble(self) -> str:
@@ -93,6 +102,8 @@ def environment(job: Job, in_turn: bool = False) -> dict[str, str]:
     """The environment of a job: its backend, its Keras, and quiet."""
     env = {**os.environ, **QUIET}
     env.pop("KERAS_BACKEND", None)
+    if job.backend == "jax":
+        env |= QUICKLY_COMPILED
     if in_turn:
         env["ROWS_IN_TURN"] = "1"
     if job.backend:
@@ -102,6 +113,18 @@ def environment(job: Job, in_turn: bool = False) -> dict[str, str]:
         rest = env.get("PYTHONPATH")
         env["PYTHONPATH"] = os.pathsep.join([str(job.first_on_path), *([rest] if rest else [])])
     return env
+
+
+def slowest_in(report: Path, most: int = 8) -> list[tuple[float, str]]:
+    """The test functions that took longest, over all their rows: what to look at first."""
+    if not report.exists():
+        return []
+    times: Counter[str] = Counter()
+    with suppress(ET.ParseError):
+        for case in ET.parse(report).getroot().iter("testcase"):
+            place = f"{case.get('classname', '')}::{case.get('name', '').split('[')[0]}"
+            times[place] += float(case.get("time", 0))
+    return [(seconds, name) for name, seconds in times.most_common(most)]
 
 
 def counts_in(report: Path) -> Counter[str]:
@@ -153,9 +176,12 @@ def run(job: Job, options: argparse.Namespace) -> Outcome:
             output += f"\nStopped after {options.limit} s (--limit).\n"
         finally:
             RUNNING.discard(process.pid)
-        outcome = Outcome(job, process.returncode, time.monotonic() - started, counts_in(report))
+        took = time.monotonic() - started
+        outcome = Outcome(job, process.returncode, took, counts_in(report), slowest_in(report))
     with PRINTING:
         print(f"\n----- {job.name}: {outcome.trouble or 'passed'} in {outcome.seconds:.0f} s")
+        for seconds, name in outcome.slowest:
+            print(f"  {seconds:6.0f} s  {name}")
         if outcome.trouble:
             print(what_matters(output, outcome.status), flush=True)
     return outcome
