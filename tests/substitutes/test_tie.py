@@ -138,9 +138,9 @@ def check_tied(model, x, weight):
     others = {w.address: w for w in sy.weights(owner)}
     tied = sy.ref(owner, weight).address.removeprefix("owner/")
     kept = {w.address: w.numpy() for w in sy.weights(model)}
-    for weight_ in sy.weights(reader, "**"):
-        if weight_.address != tied and weight_.address in others:
-            weight_.assign(others[weight_.address].numpy())
+    for own in sy.weights(reader, "**"):
+        if own.address != tied and own.address in others:
+            own.assign(others[own.address].numpy())
     variable = others[tied]
     for shift in (0.0, 0.5):
         variable.assign(variable.numpy() + shift)

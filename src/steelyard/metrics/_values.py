@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from steelyard.metrics._quantiles import quantiles
+
 _CHUNK = 1 << 15  # entries: 128 KiB of float32
 _FLOATS = (np.dtype("float32"), np.dtype("float64"))
 
@@ -41,33 +43,39 @@ class Values:
             yield self.flat[start : start + _CHUNK]
 
     @cached_property
-    def _sums(self) -> dict[str, float]:
-        """All that one pass gives."""
-        total = absolute = squares = 0.0
-        low, high, nonzero = np.inf, -np.inf, 0
+    def _sizes(self) -> tuple[float, float, float, int]:
+        """Sum and largest of the absolute values, sum of the squares, and how many are not 0."""
+        absolute = squares = 0.0
+        top, nonzero = 0, 0
         work = np.empty(min(_CHUNK, self.size), self.flat.dtype)
+        # Without their signs, floats are in the order of their bit patterns.
+        whole = f"int{8 * self.flat.dtype.itemsize}"
+        with np.errstate(invalid="ignore", over="ignore"):
+            for chunk in self.chunks():
+                part = np.absolute(chunk, out=work[: chunk.size])
+                bits = part.view(whole)
+                squares += float(np.dot(part, part))
+                absolute += float(np.add.reduce(part))
+                top = max(top, int(bits.max()))
+                nonzero += int(np.count_nonzero(bits))
+        largest = np.array([top], whole).view(self.flat.dtype)[0]
+        return absolute, float(largest), squares, nonzero
+
+    @cached_property
+    def _ends(self) -> tuple[float, float, float]:
+        """Sum, smallest and largest."""
+        total, low, high = 0.0, np.inf, -np.inf
         with np.errstate(invalid="ignore", over="ignore"):
             for chunk in self.chunks():
                 total += float(np.add.reduce(chunk))
-                part = np.absolute(chunk, out=work[: chunk.size])
-                absolute += float(np.add.reduce(part))
-                squares += float(np.dot(chunk, chunk))
-                low, high = np.fmin(low, chunk.min()), np.fmax(high, chunk.max())
-                nonzero += int(np.count_nonzero(chunk))
-        return dict(
-            sum=total,
-            l1=absolute,
-            squares=squares,
-            min=float(low),
-            max=float(high),
-            nonzero=nonzero,
-        )
+                low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
+        return total, low, high
 
     @cached_property
     def nonfinite(self) -> int:
         """How many entries are NaN or infinite."""
         # The sum of squares is not finite if an entry is not, or if it overflows.
-        if np.isfinite(self._sums["squares"]):
+        if np.isfinite(self._sizes[2]):
             return 0
         return sum(c.size - int(np.count_nonzero(np.isfinite(c))) for c in self.chunks())
 
@@ -86,34 +94,34 @@ class Values:
     @property
     def zeros(self) -> int:
         """How many entries are exactly 0."""
-        return self.size - int(self._sums["nonzero"])
+        return self.size - self._sizes[3]
 
     @property
     def min(self) -> float:
         """The smallest entry."""
-        return self._sums["min"]
+        return self._ends[1]
 
     @property
     def max(self) -> float:
         """The largest entry."""
-        return self._sums["max"]
+        return self._ends[2]
 
     @property
     def max_abs(self) -> float:
         """The largest absolute value."""
-        return max(self.max, -self.min)
+        return self._sizes[1]
 
     @property
     def l1(self) -> float:
         """The sum of the absolute values."""
-        if not np.isfinite(self._sums["l1"]):  # a sum of float32 overflowed
+        if not np.isfinite(self._sizes[0]):  # a sum of float32 overflowed
             return float(sum(np.sum(np.abs(c), dtype="float64") for c in self.chunks()))
-        return self._sums["l1"]
+        return self._sizes[0]
 
     @cached_property
     def l2(self) -> float:
         """The root of the sum of squares."""
-        squares = self._sums["squares"]
+        squares = self._sizes[2]
         info = np.finfo(self.flat.dtype)
         if squares > info.tiny / info.eps * self.size and np.isfinite(squares):
             return float(np.sqrt(squares))
@@ -127,9 +135,9 @@ class Values:
     @property
     def mean(self) -> float:
         """The arithmetic mean."""
-        if not np.isfinite(self._sums["sum"]):
+        if not np.isfinite(self._ends[0]):
             return float(sum(np.sum(c, dtype="float64") for c in self.chunks()) / self.size)
-        return self._sums["sum"] / self.size
+        return self._ends[0] / self.size
 
     @cached_property
     def std(self) -> float:
@@ -170,14 +178,11 @@ class Values:
 
     @cached_property
     def _quantiles(self) -> dict[float, float]:
-        return {}
+        """Those of the catalog, found together."""
+        return dict(zip(QUANTILES, quantiles(self.flat, QUANTILES), strict=True))
 
     def quantile(self, share: float) -> float:
-        """The entry below which a share of them lies, interpolated linearly."""
-        if share not in self._quantiles:
-            wanted = [q for q in QUANTILES if share in QUANTILES] or [share]
-            found = np.quantile(self.flat, wanted)
-            self._quantiles.update(zip(wanted, map(float, found), strict=True))
+        """One of `QUANTILES`: the entry below which a share of them lies."""
         return self._quantiles[share]
 
 
