@@ -33,7 +33,9 @@ def bert(quick: bool) -> dict[str, np.ndarray]:
     shapes = [(768, 768)] * 4 + [(768, 3072), (3072, 768)]
     blocks = 1 if quick else 12
     return {
-        f"block{b}/w{i}": heavy(rng, *shape) for b in range(blocks) for i, shape in enumerate(shapes)
+        f"block{b}/w{i}": heavy(rng, *shape)
+        for b in range(blocks)
+        for i, shape in enumerate(shapes)
     }
 
 
@@ -167,7 +169,10 @@ def beside(part: str, full: bool, rounds: int, quick: bool, goals: dict[str, flo
         for _ in range(rounds)
     ]
     both = [
-        {name: measured(name, part, full, os.cpu_count() or 1, quick) for name in ("ours", "theirs")}
+        {
+            name: measured(name, part, full, os.cpu_count() or 1, quick)
+            for name in ("ours", "theirs")
+        }
         for _ in range(rounds)
     ]
     print(f"\n  {what}: to WeightWatcher, median of {rounds}")
@@ -201,8 +206,12 @@ def machine(quick: bool) -> None:
         took = statistics.median(
             timed(lambda: [Spectrum(matrices(a)) for a in arrays.values()]) for _ in range(3)
         )
-    print(f"\n  all spectra of {len(arrays)} matrices; GEMM here {rate / 1e9:.0f} Gflop/s in float64")
-    print(f"    to the time of their flops at that rate {took * rate / flops:6.2f}   goal at most 2.0")
+    print(
+        f"\n  all spectra of {len(arrays)} matrices; GEMM here {rate / 1e9:.0f} Gflop/s in float64"
+    )
+    print(
+        f"    to the time of their flops at that rate {took * rate / flops:6.2f}   goal at most 2.0"
+    )
 
 
 def values(quick: bool) -> None:

@@ -1,11 +1,13 @@
 """One backend per process, the same seed for each test, and no Keras where none is wanted."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tests.turns import mine
 
 ALONE = "pytest.mark.no_keras"
 
@@ -31,6 +33,21 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path.is_dir() or ALONE in collection_path.read_text(encoding="utf-8"):
         return None
     return True
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of a test that is marked `in_turn`, only the rows that run on this backend."""
+    seen: Counter[str] = Counter()
+    kept, left = [], []
+    for item in items:
+        row = True
+        if item.get_closest_marker("in_turn"):
+            function = item.nodeid.split("[")[0]
+            row = mine(seen[function])
+            seen[function] += 1
+        (kept if row else left).append(item)
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
 
 
 @pytest.fixture(autouse=True)

@@ -35,6 +35,7 @@ APPLICATIONS = [
 ]
 
 
+@pytest.mark.in_turn
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",
     reason="the audit reads structure, which no backend changes; TensorFlow builds it quickest",
@@ -432,6 +433,7 @@ MODELS = (
 )
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
 def test_a_model(make):
     assert sy.audit(make()) == []

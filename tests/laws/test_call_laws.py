@@ -106,6 +106,7 @@ def test_mixed_precision(name, policy):
         keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(
     ("name", "way"),
     [

@@ -63,6 +63,7 @@ def test_copied(case, place, way, tmp_path):
     laws.check_copy(case, model, laws.COPIES[way](model, tmp_path))
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("way", ["cloned", "loaded"])
 @pytest.mark.parametrize("case", CASES)
 def test_a_copy_trains_as_one(case, way, tmp_path):

@@ -52,6 +52,7 @@ def sigma(value) -> float:
 # --- Computed -------------------------------------------------------------------------------------
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("case", EVERY)
 def test_computes_with_and_trains_what_is_stored(case):
     model = table.plain(case)

@@ -456,6 +456,7 @@ def deep_copied(model, folder):
 COPIES = [saved, cloned, from_json, deep_copied]
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("way", COPIES)
 @pytest.mark.parametrize(
     "penalty", ["l2", "l2_norm", keras.regularizers.L1(0.3), apart, total], ids=str

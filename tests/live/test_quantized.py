@@ -110,6 +110,7 @@ def test_dense_int8_with_default_activations():
     close(value_of(layer, "kernel_scale"), parts["kernel_scale"], rtol=0)
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("inputs, units", [(7, 5), (6, 4), (1, 4), (5, 1)])
 @pytest.mark.parametrize(
     "block", [None, pytest.param(2, marks=since_314), pytest.param(4, marks=since_314)]
@@ -205,6 +206,7 @@ def bias_of(layer):
     return 0 if layer.bias is None else value_of(layer, "bias")
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("mode, block", CASES)
 @pytest.mark.parametrize("equation", EQUATIONS)
 def test_einsum_dense(equation, mode, block):
@@ -253,6 +255,7 @@ def embedding(rows=6, columns=5, kind=layers.Embedding, **kwargs):
     return layer
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("lora", [False, True], ids=["bare", "lora"])
 @pytest.mark.parametrize("columns", [5, 4, 1])
 @pytest.mark.parametrize("mode, block", CASES)
@@ -277,6 +280,7 @@ def test_embedding(mode, block, columns, lora):
     close(output_of(layer, np.arange(6)), value)
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @pytest.mark.parametrize("mode, block", CASES)
 def test_reversible_embedding(mode, block, tied):
@@ -406,6 +410,7 @@ def calibrated(kind, mode, settings):
     return inner, kernel
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("mode, settings", MODES)
 @pytest.mark.parametrize("kind", CALIBRATED)
 def test_after_calibration(kind, mode, settings):

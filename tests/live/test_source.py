@@ -529,6 +529,7 @@ def quantized(mode):
     yield keras.Model(x, attention(x, x)), "w/attention_output/kernel"
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
 @pytest.mark.parametrize("which", range(5))
 def test_the_listed_shape_is_that_of_the_value(mode, which):

@@ -44,6 +44,7 @@ def fits(make, shape):
 
 
 @every
+@pytest.mark.in_turn
 @pytest.mark.parametrize(
     ("shape", "training"), [((6, 4), True), ((4, 6), False), ((2, 3, 2, 4), True)], ids=str
 )

@@ -99,6 +99,7 @@ OTHER = {
 COMPILED = ("random", "conv", "linear spectrum", "tiny", "of all sizes, wide")
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(
     ("name", "jit"), [*((name, False) for name in OTHER), *((name, True) for name in COMPILED)]
 )

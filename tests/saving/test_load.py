@@ -81,6 +81,7 @@ SHARED = ["two_levels_down", "a_whole_model", "in_a_model_in_a_wrapper", "three_
 SHARED += ["in_a_sequential_and_a_model_behind_it", "in_a_class_that_does_what_it_likes"]
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("shift", [0, 2])
 @pytest.mark.parametrize("name", SHARED)
 def test_a_keras_that_makes_models_in_another_way(name, shift, tmp_path):

@@ -43,6 +43,7 @@ EVERY = [
 ]
 
 
+@pytest.mark.in_turn
 @pytest.mark.filterwarnings("ignore:The trainable weights of model")
 @pytest.mark.parametrize("parametrization", EVERY, ids=lambda p: getattr(p, "__name__", repr(p)))
 def test_computes_as_before_and_is_a_plain_layer(parametrization, tmp_path):

@@ -156,7 +156,7 @@ def working_bytes(
     square = 8.0 * short * short
     values = 8.0 * short * count
     # The Gram matrix, what its eigenvalues are worked out in, and the rows that go in next.
-    spectrum = 2.5 * square + 8.0 * short * min(long, max(512, short // 8)) + 4 * values
+    spectrum = 2.5 * square + 8.0 * short * min(long, max(512, short)) + 4 * values
     needs = {
         "values": 0.0,
         "pair": 0.0,

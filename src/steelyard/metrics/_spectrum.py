@@ -172,12 +172,14 @@ def _by_gram(block: np.ndarray) -> np.ndarray:
     that of the Gram matrix; their errors are ε(σ₁/σ)² in proportion.
     """
     tall = block if block.shape[0] >= block.shape[1] else block.T
-    scale = _magnitude(tall)
-    step = max(_ROWS, tall.shape[1] // 8)
+    # Squares of what fits in float32 fit in float64.
+    scale = 1.0 if tall.dtype == np.float32 else _magnitude(tall)
+    step = max(_ROWS, tall.shape[1])
     gram = np.zeros(0)
     for start in range(0, tall.shape[0], step):
         part = tall[start : start + step].astype("float64")
-        part /= scale
+        if scale != 1.0:
+            part /= scale
         product = part.T @ part  # BLAS's syrk
         gram = np.add(gram, product, out=gram) if start else product
         del product
