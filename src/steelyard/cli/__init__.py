@@ -7,7 +7,7 @@ import click as _click
 
 __all__ = ["main"]
 
-_VERBS = ("demo",)
+_VERBS = ("demo", "metrics")
 
 
 def _remember(context: _click.Context, _: _click.Parameter, value: bool) -> None:
