@@ -6,7 +6,8 @@ python benchmarks/weigh.py --quick             smaller and fewer, to see that it
 
 WeightWatcher 0.7.7 is installed into a folder of its own (`make bench` does it): it brings torch,
 pandas, matplotlib and more, and is no dependency of ours. Each candidate of each round is a process
-of its own, so that peak memory is its own too; imports and the making of the matrices are not timed.
+of its own, so that peak memory is its own too; imports and the making of the matrices are not
+timed.
 """
 
 import argparse
