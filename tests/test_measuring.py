@@ -170,6 +170,13 @@ def test_what_failed_is_taken_again(net):
     assert again == sy.measure(net, "spectral_norm")
 
 
+def test_compat_pools_by_itself(net):
+    told = sy.measure(net, "alpha", view="pooled", compat="weightwatcher")
+    assert sy.measure(net, "alpha", compat="weightwatcher") == told
+    with pytest.raises(sy.SteelyardError, match="leave `view` out"):
+        sy.measure(net, "alpha", view="flat", compat="weightwatcher")
+
+
 def test_other_conventions_are_not_mixed(net):
     first = sy.measure(net, "alpha", view="pooled", compat="weightwatcher")
     with pytest.raises(sy.SteelyardError, match=r"view='flat'.*Pass the same"):

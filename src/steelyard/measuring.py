@@ -23,7 +23,7 @@ def measure(
     metrics: str | Iterable[str] | None = None,
     *,
     select: Any = "**",
-    view: str = "flat",
+    view: str | None = None,
     compat: str | None = None,
     engine: str = "auto",
     workers: int | None = None,
@@ -38,9 +38,9 @@ def measure(
         metrics: Names of metrics or groups of `sy.catalog()`, or `"all"`; a cheap default if not
             given: norms, mean, spread, zeros, NaN and infinite entries.
         select: Which weights, as `Weights.select` reads it.
-        view: How the kernel of a convolution becomes a matrix: `"flat"` is (positions·inputs,
-            outputs); `"pooled"` takes the spectra of each position together.
-        compat: `"weightwatcher"` for the conventions of that library, with `view="pooled"`.
+        view: How the kernel of a convolution becomes a matrix: `"flat"`, as it is if not given,
+            is (positions·inputs, outputs); `"pooled"` takes the spectra of each position together.
+        compat: `"weightwatcher"` for the conventions of that library, which are pooled.
         engine: `"threads"`, `"serial"`, or `"auto"`, which is threads where they pay.
         workers: How many threads; one a core if not given.
         max_memory: How much may be used for weights and what is made of them, such as `"2 GB"`;
@@ -68,6 +68,9 @@ def measure(
         >>> readings["kernel", "l2_norm"].value
         2.0
     """
+    if compat == "weightwatcher" and view == "flat":
+        raise SteelyardError("WeightWatcher pools the positions of a kernel: leave `view` out.")
+    view = view or ("pooled" if compat else "flat")
     rows = chosen(metrics)
     selection = weights(source).select(select)
     before = _before(resume, view, compat)

@@ -24,7 +24,8 @@ class WeightSpec:
         aliases: Other addresses that lead to it, because a layer that is shared has several.
         stored_shape: The shape of what is stored, where it differs from `shape`.
         axes: What each axis of `shape` is to the layer, a letter each: `"i"` of the inputs, `"o"`
-            of the outputs, `"b"` one block after another; `"iiio"` is the kernel of a Conv2D.
+            of the outputs, `"b"` one block after another, `"k"` a position in a kernel; `"kkio"` is
+            the kernel of a Conv2D.
             Empty where the source does not know.
     """
 
@@ -160,8 +161,8 @@ class Metric:
             `"spectral"`, `"powerlaw"`, `"bulk"`, `"random"` or `"comparison"`.
         unit: `"1"` for a pure number, `"w"` for the unit of the weight's entries.
         range: What values there are, in interval notation.
-        needs: What it is worked out from: `"values"`, `"units"`, `"matrix"`, `"spectrum"`,
-            `"pair"`.
+        needs: What it is worked out from: `"values"`, `"units"`, `"matrix"`, `"largest"` singular
+            value, `"spectrum"`, `"pair"`.
         source: The paper or library that defines it.
         description: What it says, in one sentence.
         in_graph: Whether tensors of a graph give it too, differentiably.

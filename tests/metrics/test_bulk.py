@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import steelyard as sy
+from steelyard.metrics import chosen, compute
 from steelyard.metrics._bulk import _smoothed, fit_bulk
 
 pytestmark = pytest.mark.no_keras
@@ -57,6 +58,13 @@ def test_a_trap_stays_when_entries_are_permuted():
 def test_the_permutation_is_the_same_each_time():
     w = np.random.default_rng(3).normal(size=(80, 40))
     assert m.rand_lambda_max(w) == m.rand_lambda_max(w.copy())
+
+
+def test_few_eigenvalues_are_weak():
+    w = np.random.default_rng(0).normal(size=(30, 5)).astype("float32")
+    for row, answer in compute(w, chosen(["mp_sigma", "mp_spikes", "rand_spikes"])):
+        assert answer.status == "weak", row.name
+        assert "only 5 eigenvalues" in answer.reason
 
 
 def test_nothing_to_fit():

@@ -72,6 +72,14 @@ def test_a_budget_leaves_out_what_is_too_large():
     assert got["l2_norm"].status == "ok"
 
 
+def test_norms_need_no_room_for_a_spectrum():
+    wide = np.ones((300, 300), "float32")
+    got = answers(wide, ["operator_norm_1", "max_unit_norm", "nuclear_norm"], budget=wide.nbytes)
+    assert got["operator_norm_1"].value == 300
+    assert got["max_unit_norm"].value == pytest.approx(300**0.5)
+    assert got["nuclear_norm"].status == "too large"
+
+
 def test_what_several_share_is_made_once(monkeypatch):
     made = []
     real = module.Spectrum

@@ -1,5 +1,6 @@
 """Numbers out of singular values: by NumPy in float64, and the laws that they keep."""
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -150,8 +151,14 @@ def test_the_largest_is_within_its_bound(name):
 
 def test_zeros_of_a_large_matrix():
     w = np.zeros((1100, 1100), "float32")
+    assert Largest(matrices(w)).largest == (0, None)
     assert m.spectral_norm(w) == 0
     assert np.isnan(m.stable_rank(w))
+
+
+def test_the_stable_rank_is_never_below_one():
+    w = np.outer(np.ones(1100), np.random.default_rng(0).normal(size=1100)).astype("float32")
+    assert 1 <= m.stable_rank(w) < 1.0001
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-6])
@@ -191,3 +198,16 @@ def test_memory_is_that_of_the_gram_matrix():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < w.nbytes / 4
+
+
+def test_what_is_ill_conditioned_by_mpmath():
+    size = 7
+    hilbert = np.array([[1 / (i + j + 1) for j in range(size)] for i in range(size)])
+    with mpmath.workdps(40):
+        exact = mpmath.svd_r(mpmath.matrix(hilbert.tolist()), compute_uv=False)
+        wanted = [float(value) for value in exact]
+    np.testing.assert_allclose(m.singular_values(hilbert), wanted, rtol=1e-6)
+    assert m.condition_number(hilbert) == pytest.approx(wanted[0] / wanted[-1], rel=1e-6)
+    assert m.effective_rank(hilbert) == pytest.approx(
+        np.exp(-sum(p * np.log(p) for p in np.array(wanted) / sum(wanted))), rel=1e-7
+    )

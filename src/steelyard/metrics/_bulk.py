@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from steelyard.metrics._answer import undefined
+from steelyard.metrics._answer import undefined, weak
 from steelyard.metrics._catalog import metric
 from steelyard.metrics._matrix import Matrices
 from steelyard.metrics._powerlaw import hill, noise
 from steelyard.metrics._spectrum import Spectrum
+from steelyard.metrics._tail import SMALL
 
 _MARTIN = "Martin and Mahoney 2021, 5; Marchenko and Pastur 1967"
 _ZERO = "all entries are 0"
@@ -112,38 +113,43 @@ def bulk_of(spectrum: Spectrum) -> Bulk | None:
     return spectrum.kept["bulk"]
 
 
-def _of(found: Bulk | None, name: str) -> Any:
-    return undefined(_ZERO) if found is None else getattr(found, name)
+def _of(spectrum: Spectrum, found: Bulk | None, name: str) -> Any:
+    if found is None:
+        return undefined(_ZERO)
+    value, count = getattr(found, name), len(spectrum.values)
+    if count < SMALL and not spectrum.compat:
+        return weak(value, f"only {count} eigenvalues")
+    return value
 
 
 @metric("bulk", range="(0, inf)", source=_MARTIN)
 def mp_sigma(spectrum: Spectrum) -> Any:
     """The share of the entries' standard deviation that the random bulk accounts for."""
-    return _of(bulk_of(spectrum), "sigma")
+    return _of(spectrum, bulk_of(spectrum), "sigma")
 
 
 @metric("bulk", unit="count", range="[0, M]", source=_MARTIN)
 def mp_spikes(spectrum: Spectrum) -> Any:
     """How many eigenvalues stand out above the random bulk."""
-    return _of(bulk_of(spectrum), "spikes")
+    return _of(spectrum, bulk_of(spectrum), "spikes")
 
 
 @metric("bulk", range="(0, inf)", source=_MARTIN)
 def mp_softrank(spectrum: Spectrum) -> Any:
     """The end of the random bulk over λ₁: 1 is all bulk, near 0 is all signal."""
-    return _of(bulk_of(spectrum), "softrank")
+    return _of(spectrum, bulk_of(spectrum), "softrank")
 
 
 @metric("bulk", unit="w²", range="[0, inf)", source=_MARTIN)
 def mp_bulk_min(spectrum: Spectrum) -> Any:
     """Where the random bulk of the λ begins."""
-    return _of(bulk_of(spectrum), "low")
+    return _of(spectrum, bulk_of(spectrum), "low")
 
 
 @metric("bulk", unit="w²", range="(0, inf)", source=_MARTIN)
 def mp_bulk_max(spectrum: Spectrum) -> Any:
     """Where the random bulk of the λ ends."""
-    return _of(bulk_of(spectrum), "high")
+    return _of(spectrum, bulk_of(spectrum), "high")
 
 
 @metric("bulk", unit="count", range="[1, M]", source="WeightWatcher, num_ERG_spikes")
@@ -207,13 +213,13 @@ _TRAPS = "Martin and Mahoney 2021; WeightWatcher, randomize"
 @metric("random", range="(0, inf)", source=_TRAPS)
 def rand_sigma(spectrum: Spectrum) -> Any:
     """`mp_sigma` after the entries are permuted: near 1 unless some entries are far too large."""
-    return _of(_permuted(spectrum).bulk, "sigma")
+    return _of(spectrum, _permuted(spectrum).bulk, "sigma")
 
 
 @metric("random", unit="count", range="[0, M]", source=_TRAPS)
 def rand_spikes(spectrum: Spectrum) -> Any:
     """`mp_spikes` after the entries are permuted: traps, due to single large entries."""
-    return _of(_permuted(spectrum).bulk, "spikes")
+    return _of(spectrum, _permuted(spectrum).bulk, "spikes")
 
 
 @metric("random", range="(0, inf)", source=_TRAPS)

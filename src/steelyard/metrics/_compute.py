@@ -157,16 +157,18 @@ def working_bytes(
     values = 8.0 * short * count
     # The Gram matrix, what its eigenvalues are worked out in, and the rows that go in next.
     spectrum = 2.5 * square + 8.0 * short * min(long, max(512, short)) + 4 * values
-    needs = {
-        "values": 0.0,
-        "pair": 0.0,
-        "units": float(nbytes),
-        "largest": 8.0 * (long + short) * 100,
-    }
-    needs |= {"spectrum": spectrum, "matrix": spectrum + nbytes}
-    return max(
-        (needs[r.needs] + (2 * nbytes if r.group == "random" else 0) for r in rows), default=0.0
-    )
+
+    def needed(row: Metric) -> float:
+        if row.needs in ("values", "pair"):
+            return 0.0
+        if row.needs == "largest":
+            return 8.0 * (long + short) * 100
+        if row.needs == "units" or (row.needs == "matrix" and not row.on_demand):
+            return float(nbytes)
+        copies = {"matrix": 1, "spectrum": 2 if row.group == "random" else 0}
+        return spectrum + copies[row.needs] * nbytes
+
+    return max(map(needed, rows), default=0.0)
 
 
 def _plain(value: Any) -> Any:

@@ -77,7 +77,7 @@ def std(values: Values) -> Any:
 @metric("values", source="Joanes and Gill 1998, g1", in_graph=True)
 def skewness(values: Values) -> Any:
     """The third central moment over the cubed standard deviation; 0 where the entries mirror."""
-    if values.xp is np and values.std == 0:
+    if values.xp is np and values.min == values.max:
         return undefined("all entries are equal")
     return values.moment(3) / values.moment(2) ** 1.5
 
@@ -85,7 +85,7 @@ def skewness(values: Values) -> Any:
 @metric("values", range="[-2, inf)", source="Joanes and Gill 1998, g2", in_graph=True)
 def kurtosis(values: Values) -> Any:
     """The fourth central moment over the squared variance, less 3: 0 of a normal distribution."""
-    if values.xp is np and values.std == 0:
+    if values.xp is np and values.min == values.max:
         return undefined("all entries are equal")
     return values.moment(4) / values.moment(2) ** 2 - 3.0
 

@@ -138,7 +138,7 @@ def log_alpha_norm(spectrum: Spectrum) -> Any:
     return _said(spectrum, norm)
 
 
-@metric("powerlaw", range="(0, inf)", source="Hill 1975")
+@metric("powerlaw", range="(1, inf)", source="Hill 1975")
 def hill_alpha(spectrum: Spectrum) -> Any:
     """The exponent by Hill's estimator from the upper half of the λ: cheap, with a fixed tail."""
     return hill(spectrum.squares, noise(spectrum))

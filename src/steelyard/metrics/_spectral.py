@@ -37,7 +37,7 @@ def stable_rank(largest: Largest) -> Any:
         return largest.frobenius_squared / largest.xp.square(value)
     if value == 0:
         return undefined(_ZERO)
-    rank = largest.frobenius_squared / value**2
+    rank = max(1.0, largest.frobenius_squared / value**2)
     return (
         rank if bound is None else Answer(rank, bound=rank * (1 - (value / (value + bound)) ** 2))
     )

@@ -117,6 +117,8 @@ class Largest:
     def largest(self) -> tuple[float, float | None]:
         """The largest singular value and the bound of its error."""
         matrix = self._matrix
+        if not matrix.any():
+            return 0.0, None
         scale = _magnitude(matrix)
         kind = matrix.dtype.type
 

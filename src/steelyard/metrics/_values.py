@@ -142,6 +142,8 @@ class Values:
     @cached_property
     def std(self) -> float:
         """The population standard deviation."""
+        if self.min == self.max:
+            return 0.0
         rms = self.l2 / float(np.sqrt(self.size))
         share = 1 - (self.mean / rms) ** 2 if rms else 0.0
         # Where the mean is large beside the spread, the difference would have lost its digits.
