@@ -94,6 +94,43 @@ def test_a_graph_says_what_it_cannot_compute(net, name):
         sy.layers.WeightAnalyzer(net.get_layer("head"), name)
 
 
+@keras.saving.register_keras_serializable(package="test_measuring")
+class Block(layers.Layer):
+    """A layer that holds another one."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = layers.Dense(4, name="inner")
+
+    def build(self, shape):
+        self.inner.build(shape)
+
+    def call(self, x):
+        return self.inner(x)
+
+
+def test_no_layer_is_silently_missing():
+    nested = keras.Sequential([keras.Input((6, 4)), layers.Dense(4, name="dense")], name="nested")
+    inputs = keras.Input((6, 4))
+    x = nested(inputs)
+    x = Block(name="block")(x)
+    x = layers.MultiHeadAttention(2, 3, name="att")(x, x)
+    x = layers.EinsumDense("abc,cd->abd", (None, 4), name="einsum")(x)
+    x = layers.TimeDistributed(layers.Dense(4), name="time")(x)
+    x = layers.Conv1D(4, 2, padding="same", name="conv1d")(x)
+    x = layers.Bidirectional(layers.GRU(2, return_sequences=True), name="gru")(x)
+    x = layers.Reshape((6, 2, 2, 1))(x)
+    x = layers.Conv3D(2, 2, name="conv3d")(x)
+    net = keras.Model(inputs, x)
+    kernels = [weight.address for weight in sy.weights(net) if len(weight.shape) > 1]
+    readings = sy.measure(net, ["alpha", "spectral_norm"], compat="weightwatcher")
+    assert {"nested/dense/kernel", "block/inner/kernel", "time/layer/kernel"} <= set(kernels)
+    assert len(kernels) >= 14
+    for address in kernels:
+        assert readings[address, "spectral_norm"].value > 0, address
+        assert readings[address, "alpha"].status in ("ok", "undefined"), address
+
+
 def test_effective_values_of_lora_and_codes():
     dense = layers.Dense(8, name="dense")
     net = keras.Sequential([keras.Input((6,)), dense])
