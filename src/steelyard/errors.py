@@ -20,6 +20,8 @@
     ├── QuantizationError       a quantization that we cannot undo; never codes as values
     ├── UnknownMetricError      a metric that is not in the catalog; names the nearest
     ├── SourceError             something without weights was handed in as a source
+    ├── CheckpointError         a file that cannot be read as a checkpoint; says what and where
+    │   └── LimitError              it asks for more than is allowed: memory, time, depth, count
     └── MissingDependencyError  an optional package is not installed; says the command
 
 The root derives from `ValueError` because Keras re-raises a `ValueError` as it is and turns most
@@ -98,6 +100,14 @@ class UnknownMetricError(SteelyardError):
 
 class SourceError(SteelyardError):
     """An object that holds no weights was given where a source of weights was expected."""
+
+
+class CheckpointError(SteelyardError):
+    """A file that cannot be read as a checkpoint."""
+
+
+class LimitError(CheckpointError):
+    """A file that asks for more memory, time, depth or members than is allowed."""
 
 
 class Interrupted(KeyboardInterrupt):
