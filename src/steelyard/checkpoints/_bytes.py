@@ -6,8 +6,7 @@ import os
 import stat
 from os import PathLike
 from types import TracebackType
-
-import numpy as np
+from typing import Any
 
 from steelyard.errors import CheckpointError
 
@@ -48,7 +47,7 @@ class Bytes:
         self.into(offset, found)
         return bytes(found)
 
-    def into(self, offset: int, target: bytearray | memoryview | np.ndarray) -> None:
+    def into(self, offset: int, target: Any) -> None:
         """Fills a buffer with the bytes from a place on, without a copy in between."""
         view = memoryview(target).cast("B")
         self._checked(offset, len(view))
