@@ -29,6 +29,7 @@ _NAMES = {
     "call": "symbolic",
     "catalog": "metrics",
     "clone_model": "saving",
+    "convert": "converting",
     "copy_weights": "rewrite",
     "load_model": "saving",
     "measure": "measuring",
@@ -46,6 +47,7 @@ _ROOMS = ("errors", "layers", "metrics", "parametrizations")
 
 if TYPE_CHECKING:
     from steelyard import errors, layers, metrics, parametrizations
+    from steelyard.converting import convert
     from steelyard.errors import SteelyardError
     from steelyard.findings import audit
     from steelyard.measuring import measure
@@ -78,6 +80,7 @@ __all__ = [
     "call",
     "catalog",
     "clone_model",
+    "convert",
     "copy_weights",
     "errors",
     "layers",
