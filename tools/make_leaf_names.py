@@ -22,6 +22,8 @@ from keras.src.saving import saving_lib
 from keras.src.utils.naming import to_snake_case
 
 import steelyard as sy
+from steelyard.live._axes import axes_of
+from steelyard.live._walk import walk
 
 L = keras.layers
 TARGET = Path(__file__).parent.parent / "src/steelyard/checkpoints/leaf_names.json"
@@ -95,7 +97,10 @@ ZOO = {
 }
 # The variable that marks these is made before or by the first call of another layer.
 BY_HAND = {
-    "SpectralNormalization": [{"when": {}, "mode": "", "leaves": [[0, "vector_u", False]]}],
+    # It holds the kernel of the layer inside too, which is then in the file twice: no name.
+    "SpectralNormalization": [
+        {"when": {}, "mode": "", "leaves": [[0, "", True], [1, "vector_u", False]]}
+    ],
     "Normalization": [
         {"when": {}, "mode": "", "leaves": []},
         {
@@ -258,14 +263,13 @@ def stored_names(layer: keras.Layer) -> tuple[list, dict]:
             own.append([int(index), address, trainable])
         else:
             child = next(c for p, c in places(layer) if p == segment)
-            children[key] = [segment, type(child).__name__, ""]
+            axes = axes_of(child, "kernel", len(child.kernel.shape)) if key != "cell" else ""
+            children[key] = [segment, type(child).__name__, "", axes]
     return own, children
 
 
 def places(layer: keras.Layer) -> list:
     """The layers below, by their addresses."""
-    from steelyard.live._walk import walk
-
     return [("/".join(place.path), place.layer) for place in walk(layer)]
 
 

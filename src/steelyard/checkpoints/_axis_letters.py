@@ -14,7 +14,8 @@ def axes_of(layer: Made, name: str, rank: int) -> str:
         return ""
     positions, kind = "k" * (rank - 2), layer.kind if layer.own else ""
     if kind == "EinsumDense":
-        found = _einsum.axes((layer.config or {}).get("equation")) if name == "kernel" else ""
+        said = layer.axes or _einsum.axes((layer.config or {}).get("equation"))
+        found = said if name == "kernel" else ""
         return found if len(found) == rank else ""
     if name == "reverse_embeddings":
         return "oi"

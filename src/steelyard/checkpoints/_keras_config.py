@@ -19,6 +19,7 @@ class Made:
         build: What it was built with: `{"input_shape": …}`.
         sure: Whether a config says so, rather than a name that Keras may have made.
         own: Whether the class is one of Keras's own.
+        axes: Of its kernel, where its place in another layer says more than its config.
     """
 
     kind: str = ""
@@ -26,6 +27,7 @@ class Made:
     build: dict[str, Any] = field(default_factory=dict)
     sure: bool = False
     own: bool = False
+    axes: str = ""
 
     @property
     def trainable(self) -> bool | None:

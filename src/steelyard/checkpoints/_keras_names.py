@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from steelyard.checkpoints import _leaf_table as table
@@ -112,6 +112,7 @@ def _own(place: _Place) -> list[Named]:
             beside,
         )
         for leaf in found
+        if leaf.name
     ]
 
 
@@ -145,11 +146,11 @@ def _of_graph(place: _Place) -> tuple[list[_Place], set[str]]:
     for layer, key in _paired(place.layer.layers or [], left):
         group = left.pop(key)
         name = group.name or name_of(layer)
-        below.append(_child(place, group, _escaped(name or key), made(layer), "exact"))
+        below.append(_child(place, group, name or key, made(layer), "exact"))
     for key, group in left.items():
         layer_made = _guessed(group.name or key)
         naming = "inferred" if group.name and place.layer.layers is None else "unknown"
-        below.append(_child(place, group, _escaped(group.name or key), layer_made, naming))
+        below.append(_child(place, group, group.name or key, layer_made, naming))
     return below, {"layers"}
 
 
@@ -181,7 +182,7 @@ def _is_operation(layer: dict[str, Any]) -> bool:
 def _of_known(place: _Place) -> tuple[list[_Place], set[str]]:
     """The layers inside one of Keras's own: the cell of an LSTM, the parts of an attention."""
     below, used = [], set()
-    for key, (segment, kind, said) in table.children(place.layer.kind).items():
+    for key, (segment, kind, said, *axes) in table.children(place.layer.kind).items():
         group = place.group.children.get(key)
         if group is None:
             continue
@@ -192,9 +193,7 @@ def _of_known(place: _Place) -> tuple[list[_Place], set[str]]:
             continue
         if kind:
             own = place.layer.config if said == "." else None
-            layer = Made(kind, own, {}, place.layer.sure, True)
-            if own is None:
-                layer = replace(layer, config=_policy_of(place.layer, group))
+            layer = Made(kind, own, {}, place.layer.sure, True, "".join(axes))
         else:
             other = (place.layer.config or {}).get("layer")
             layer = made(config or (other if said == "backward_layer" else None))
@@ -202,11 +201,6 @@ def _of_known(place: _Place) -> tuple[list[_Place], set[str]]:
         naming = "exact" if layer.sure or kind else "inferred"
         below.append(_child(place, group, segment, layer, naming))
     return below, used
-
-
-def _policy_of(layer: Made, group: Group) -> dict[str, Any] | None:
-    """Nothing describes the parts of an attention; that they are quantized, their dtypes tell."""
-    return None
 
 
 def _of_list(place: _Place, group: Group, segment: str, configs: Any) -> list[_Place]:
@@ -248,7 +242,7 @@ def _of_attribute(place: _Place, key: str, group: Group) -> _Place:
     layer = _guessed(group.name)
     automatic = bool(layer.kind) or not group.name or snake(group.name) == key.lstrip("_")
     segment = key if not key.startswith("_") else (key.lstrip("_") if automatic else group.name)
-    return _child(place, group, _escaped(segment), layer, "inferred")
+    return _child(place, group, segment, layer, "inferred")
 
 
 def _of_private(place: _Place, group: Group) -> list[_Place]:
@@ -257,7 +251,7 @@ def _of_private(place: _Place, group: Group) -> list[_Place]:
     for key, child in group.children.items():
         automatic = re.sub(r"_\d+$", "", key) == re.sub(r"_\d+$", "", child.name)
         naming = "unknown" if automatic or not child.name else "inferred"
-        below.append(_child(place, child, _escaped(child.name or key), _guessed(key), naming))
+        below.append(_child(place, child, child.name or key, _guessed(key), naming))
     return below
 
 
@@ -270,7 +264,7 @@ def _of_container(place: _Place, group: Group, segment: str) -> list[_Place]:
     for key, child in filled.items():
         index = str(in_order.index(key)) if len(stems) == 1 else key
         naming = "inferred" if len(stems) == 1 else "unknown"
-        where = _child(place, child, f"{segment}/{index}", _guessed(key), naming)
+        where = _child(place, child, f"{segment}/{index}".lstrip("/"), _guessed(key), naming)
         below += [where] if child.is_layer else _of_container(where, child, "")
     return below
 
@@ -279,10 +273,6 @@ def _guessed(name: str) -> Made:
     """The class that a name points to, if Keras made it."""
     kind = table.class_of(name)
     return Made(kind, None, {}, False, bool(kind))
-
-
-def _escaped(segment: str) -> str:
-    return segment
 
 
 _OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "adagrad", "adadelta", "adamax", "nadam", "ftrl")

@@ -41,8 +41,9 @@ def leaves(
     fitting = [
         rows
         for variant in known().get(kind, {}).get("own", ())
+        for rows in [_leaves(variant)]
         if _fits(variant, config, mode)
-        and {leaf.index for leaf in (rows := _leaves(variant))} == held.keys()
+        and {leaf.index for leaf in rows} == held.keys()
         and _has_dtypes(rows, variant["mode"], held)
     ]
     names = {frozenset((leaf.index, leaf.name) for leaf in rows) for rows in fitting}

@@ -93,7 +93,7 @@ def _inner(layer: Made) -> Iterator[tuple[str, tuple[str, Made]]]:
         yield name_of(config), (name_of(config), made(config))
     if not layer.own:
         return
-    for segment, kind, said in table.children(layer.kind).values():
+    for segment, kind, said, *_ in table.children(layer.kind).values():
         config = (layer.config or {}).get(said)
         if kind == "*":
             for index, one in enumerate(config if isinstance(config, list) else []):
