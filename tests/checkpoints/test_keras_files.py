@@ -1,5 +1,7 @@
 """Models that Keras saves: the file lists the same weights as the live model does."""
 
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -74,7 +76,7 @@ def _tables():
     x = keras.Input((5,))
     y = L.Embedding(11, 6)(x)
     y = L.EinsumDense("abc,cd->abd", (None, 7), bias_axes="d")(y)
-    return keras.Model(x, L.Dropout(0.1)(L.SpectralNormalization(L.Dense(3))(y)))
+    return keras.Model(x, L.Dropout(0.1)(L.Dense(3)(y)))
 
 
 def _lora():
@@ -161,6 +163,33 @@ ZOO = {
 }
 
 
+class Tower(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.stem = L.Dense(4)
+        self.blocks = [L.Dense(4) for _ in range(11)]
+        self.att = L.MultiHeadAttention(2, 3)
+        self._hidden = L.Dense(4, name="chosen")
+        self.body = keras.Sequential([L.Dense(3), L.BatchNormalization()])
+        self.drop = L.Dropout(0.1)
+
+    def call(self, x):
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.drop(self.body(self._hidden(self.att(x, x))))
+
+
+class Scaled(L.Layer):
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), name="scale")
+        self.inner = L.Dense(3)
+        self.inner.build(shape)
+
+    def call(self, x):
+        return self.inner(x * self.scale)
+
+
 def _randomized(model):
     rng = np.random.default_rng(1)
     for variable in model.weights:
@@ -197,3 +226,128 @@ def test_file_lists_what_the_model_has(kind, tmp_path):
     assert source.findings == ()
     assert source.note == ""
     source.close()
+
+
+def test_subclassed_model_has_the_addresses_of_its_attributes(tmp_path):
+    model = Tower()
+    model(np.zeros((1, 2, 5)))
+    _randomized(model)
+    model.save(tmp_path / "x.keras")
+    source = open_hdf5_checkpoint(tmp_path / "x.keras")
+    wanted = {w.address: w for w in sy.weights(model)}
+    assert {spec.address for spec in source.specs()} == wanted.keys()
+    assert set(source.naming.values()) == {"inferred"}
+    assert "inferred" in source.note
+    for address, weight in wanted.items():
+        np.testing.assert_array_equal(source.read(address), weight.numpy())
+
+
+def test_what_nothing_says_is_said_to_be_unknown(tmp_path):
+    x = keras.Input((4,))
+    model = keras.Model(x, Scaled(name="mine")(x))
+    model.save(tmp_path / "x.keras")
+    source = open_hdf5_checkpoint(tmp_path / "x.keras")
+    assert source.naming == {
+        "mine/vars/0": "unknown",
+        "mine/inner/kernel": "inferred",
+        "mine/inner/bias": "inferred",
+    }
+    assert source.stored_path["mine/vars/0"] == "layers/scaled/vars/0"
+    assert source.specs()[0].layer == "Scaled"
+    np.testing.assert_array_equal(source.read("mine/vars/0"), sy.weights(model)["mine/scale"])
+
+
+def test_a_class_of_the_same_name_is_not_taken_for_keras_own(tmp_path):
+    @keras.saving.register_keras_serializable("elsewhere")
+    class Dense(L.Layer):
+        def build(self, shape):
+            self.a = self.add_weight(shape=(2, 2), name="a")
+            self.b = self.add_weight(shape=(2,), name="b")
+
+        def call(self, x):
+            return x
+
+    x = keras.Input((4,))
+    keras.Model(x, Dense(name="d")(x)).save(tmp_path / "x.keras")
+    source = open_hdf5_checkpoint(tmp_path / "x.keras")
+    assert source.naming == {"d/vars/0": "unknown", "d/vars/1": "unknown"}
+
+
+@pytest.mark.parametrize("kind", ["functional", "nested", "recurrent", "attention", "fitted"])
+def test_weights_alone_give_the_same_addresses_but_none_as_certain(kind, tmp_path):
+    model = _randomized(ZOO[kind]())
+    model.save_weights(tmp_path / "x.weights.h5")
+    source = open_hdf5_checkpoint(tmp_path / "x.weights.h5")
+    assert "exact" not in source.naming.values()
+    live = sy.weights(model)
+    for address, naming in source.naming.items():
+        if naming == "inferred":
+            np.testing.assert_array_equal(source.read(address), live[address].numpy())
+    assert len(source.specs()) == len(live)
+
+
+@pytest.mark.parametrize("kind", ["int8", "int4"])
+def test_codes_without_a_config_are_never_values(kind, tmp_path):
+    model = ZOO[kind]()
+    model.save_weights(tmp_path / "x.weights.h5")
+    source = open_hdf5_checkpoint(tmp_path / "x.weights.h5")
+    coded = [s.address for s in source.specs() if s.dtype == "int8" and "zero" not in s.address]
+    assert coded
+    for address in coded:
+        try:
+            found = source.read(address)
+        except sy.errors.QuantizationError:
+            continue
+        np.testing.assert_allclose(found, sy.weights(model)[address].numpy(), rtol=1e-6)
+
+
+def test_shards_are_one_source(tmp_path):
+    model = _randomized(_sequential())
+    model.save_weights(tmp_path / "x.weights.json", max_shard_size=3e-7)
+    assert len(list(tmp_path.glob("*.h5"))) > 2
+    source = open_hdf5_checkpoint(tmp_path / "x.weights.json")
+    live = sy.weights(model)
+    assert set(source.naming) == set(live.addresses)
+    for address in live.addresses:
+        np.testing.assert_array_equal(source.read(address), live[address].numpy())
+
+
+def test_an_unzipped_file_and_a_deflated_one_read_alike(tmp_path):
+    model = _randomized(_functional())
+    model.save(tmp_path / "x.keras")
+    with zipfile.ZipFile(tmp_path / "x.keras") as archive:
+        archive.extractall(tmp_path / "folder")
+        with zipfile.ZipFile(tmp_path / "y.zip", "w", zipfile.ZIP_DEFLATED) as other:
+            for name in archive.namelist():
+                other.writestr(name, archive.read(name))
+    for path in ("folder", "y.zip"):
+        _same(open_hdf5_checkpoint(tmp_path / path), sy.weights(model))
+
+
+@pytest.mark.parametrize("kind", ["functional", "nested", "recurrent", "attention", "frozen"])
+def test_legacy_file_says_the_names_itself(kind, tmp_path):
+    model = _randomized(ZOO[kind]())
+    model.save(tmp_path / "x.h5")
+    source = open_hdf5_checkpoint(tmp_path / "x.h5")
+    live = sy.weights(model)
+    assert set(source.naming) == set(live.addresses)
+    for address in live.addresses:
+        np.testing.assert_array_equal(source.read(address), live[address].numpy())
+        spec = next(s for s in source.specs() if s.address == address)
+        assert (spec.trainable, spec.layer) == (live[address].trainable, live[address].layer)
+
+
+def test_application_is_named_to_the_last_weight(tmp_path):
+    model = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), classes=4)
+    model.save(tmp_path / "x.keras")
+    _same(open_hdf5_checkpoint(tmp_path / "x.keras"), sy.weights(model))
+
+
+def test_it_is_a_source_for_everything_else(tmp_path):
+    model = _functional()
+    model.save(tmp_path / "x.keras")
+    source = open_hdf5_checkpoint(tmp_path / "x.keras")
+    assert sy.weights(source).select("**/kernel", layer=L.Dense).addresses
+    assert len(sy.measure(source, "l2_norm")) == len(sy.weights(model))
+    with pytest.raises(sy.errors.UnknownAddressError, match="Did you mean 'first/kernel'"):
+        source.read("first/kernl")
