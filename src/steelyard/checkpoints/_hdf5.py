@@ -146,7 +146,8 @@ class Listing:
 
     def _value(self, thing: Any, name: bytes) -> Any:
         held = h5py.h5a.open(thing, name)
-        if held.get_storage_size() > _LONGEST:
+        size = held.get_space().get_simple_extent_npoints() * held.get_type().get_size()
+        if size > _LONGEST:
             raise Excess(f"the attribute {name.decode()!r} takes more than {_LONGEST:,} bytes")
         wrapped = h5py.Group(thing) if isinstance(thing, h5py.h5g.GroupID) else h5py.Dataset(thing)
         return wrapped.attrs[name.decode()]
