@@ -67,7 +67,7 @@ def test_the_same():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint8", "bool"])
 def test_each_dtype(dtype):
-    a = (RNG.normal(size=50) * 3).astype(dtype)
+    a = np.abs(RNG.normal(size=50)).round().astype(dtype)
     b = np.roll(a, 1)
     assert diff({"w": a}, {"w": a}).identical
     change = diff({"w": a}, {"w": b})["w"]
@@ -358,8 +358,13 @@ def test_progress_is_told():
 
 
 def test_more_numbers():
-    change = diff({"w": W}, {"w": V}, metrics=("subspace_angle",))["w"]
+    change = diff({"w": W}, {"w": V}, metrics=("subspace_angle", "cosine"))["w"]
     angle = sy.metrics.subspace_angle(W, V)
+    assert [name for name, _ in change.numbers] == [
+        "max_abs_difference",
+        "cosine",
+        "subspace_angle",
+    ]
     assert dict(change.numbers)["subspace_angle"] == pytest.approx(angle)
     assert f"subspace angle {angle:.3g}" in change.reason
 
@@ -368,3 +373,42 @@ def test_a_metric_that_has_no_value_here():
     change = diff({"w": W[0]}, {"w": V[0]}, metrics=("subspace_angle",))["w"]
     assert "subspace_angle" not in dict(change.numbers)
     assert "no subspace angle here" in change.reason
+
+
+@pytest.mark.parametrize("name", ["l2_norm", "cosin", "comparison"])
+def test_an_unknown_metric(name):
+    with pytest.raises(sy.errors.UnknownMetricError, match=r"no metric of two weights.*cosine"):
+        diff({"w": W}, {"w": V}, metrics=name)
+
+
+# --- Which weights --------------------------------------------------------------------------------
+
+
+def test_select():
+    changes = diff({"a/k": W, "b/k": V}, {"a/k": W, "c/k": W + 1}, select="{a,c}/*")
+    assert changes.addresses == ("a/k", "c/k")
+    assert diff({"a/k": W, "b/k": V}, {"a/k": W}, select=["a/k", "b/k"]).removed.addresses == (
+        "b/k",
+    )
+
+
+def test_select_reads_nothing_else():
+    first, second = Source({"a": W, "b": V, "x": V}), Source({"a": W, "b": V, "y": W[:2]})
+    diff(first, second, select="a")
+    assert (first.log, second.log) == (["a"], ["a"])
+
+
+def test_what_was_selected_is_found_under_its_new_name():
+    changes = diff({"old/k": W, "old/l": V}, {"new/k": W, "new/l": V}, select="old/k")
+    assert changes.addresses == ("new/k",)
+    assert changes.renamed[0].source == "old/k"
+
+
+def test_a_pattern_that_matches_nothing():
+    with pytest.raises(sy.errors.UnknownAddressError, match="Did you mean 'kernel'"):
+        diff({"kernel": W}, {"other": V}, select="kernle")
+
+
+def test_no_weights_at_all():
+    assert diff({}, {}).identical
+    assert diff({}, {"a": W}).added.addresses == ("a",)

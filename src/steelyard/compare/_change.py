@@ -55,9 +55,9 @@ def compared(couple: Couple, metrics: Iterable[Metric]) -> Change:
     except Exception as error:  # one weight must not end the others
         reason = f"could not be compared: {type(error).__name__}: {error}"
         return change(couple, "failed", [reason])
-    numbers = (*_numbers(found), *((row.name, told) for row, told in more if told is not None))
+    numbers = dict(_numbers(found)) | {row.name: value for row, value in more if value is not None}
     reasons = [*_reasons(found), *_words(more), stored(couple)]
-    return change(couple, "changed", reasons, found.amount, numbers)
+    return change(couple, "changed", reasons, found.amount, tuple(numbers.items()))
 
 
 def stored(couple: Couple, start: str = "") -> str:
