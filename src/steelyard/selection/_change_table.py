@@ -42,6 +42,12 @@ def text_table(changes: Sequence[Change], note: str = "") -> str:
     return "\n".join([*lines, *([plain(note)] if note else [])])
 
 
+def change_rows(changes: Sequence[Change]) -> list[Row]:
+    """The head and a row for each change, kind by kind, none left out."""
+    order = sorted(changes, key=lambda change: _ORDER.index(change.kind))
+    return [_HEAD, *map(_row, order)]
+
+
 def html_table(changes: Sequence[Change], note: str = "") -> str:
     """The same table for a notebook. Every name in it is escaped."""
     body = []
