@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from steelyard.cli import _output
-
-if TYPE_CHECKING:
-    from steelyard.records import Change
-    from steelyard.selection import Changes
 
 _SCHEMA = 1
 
@@ -46,7 +42,7 @@ def diff(a: str, b: str, metrics: tuple[str, ...], select: tuple[str, ...], as_j
     _end(found)
 
 
-def _told(found: Changes) -> dict[str, Any]:
+def _told(found: Any) -> dict[str, Any]:
     kinds = [change.kind for change in found]
     return {
         "identical": found.identical,
@@ -56,11 +52,11 @@ def _told(found: Changes) -> dict[str, Any]:
     }
 
 
-def _fields(change: Change) -> dict[str, Any]:
+def _fields(change: Any) -> dict[str, Any]:
     return asdict(change) | {"numbers": dict(change.numbers)}
 
 
-def _show(found: Changes) -> None:
+def _show(found: Any) -> None:
     """What differs, kind by kind, and how many there are of each."""
     from steelyard.selection import change_rows
 
@@ -69,7 +65,7 @@ def _show(found: Changes) -> None:
     _output.show(rows if len(rows) > 1 else [], (), [same + found.summary])
 
 
-def _end(found: Changes) -> None:
+def _end(found: Any) -> None:
     failed = len(found.failed)
     if failed:
         what = "weight" if failed == 1 else "weights"

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from steelyard.cli import _output
-
-if TYPE_CHECKING:
-    from steelyard.selection import Weight, Weights
 
 _SCHEMA = 1
 _HEAD = ("address", "shape", "dtype", "size", "trainable", "layer")
@@ -42,7 +39,7 @@ def list(path: str, select: tuple[str, ...], as_json: bool) -> None:
         _show(found)
 
 
-def _told(found: Weights) -> dict[str, Any]:
+def _told(found: Any) -> dict[str, Any]:
     return {
         "note": _note(found),
         "count": len(found),
@@ -52,12 +49,12 @@ def _told(found: Weights) -> dict[str, Any]:
     }
 
 
-def _fields(weight: Weight) -> dict[str, Any]:
+def _fields(weight: Any) -> dict[str, Any]:
     told = {name: getattr(weight, name) for name in _FIELDS}
     return told | {name: getattr(weight.spec, name) for name in _OF_SPEC}
 
 
-def _show(found: Weights) -> None:
+def _show(found: Any) -> None:
     from steelyard.selection import plain, total
 
     rows = [tuple(map(plain, _row(weight))) for weight in found]
@@ -66,12 +63,12 @@ def _show(found: Weights) -> None:
     _output.show([_HEAD, *rows] if rows else [], (3,), below)
 
 
-def _row(weight: Weight) -> tuple[str, ...]:
+def _row(weight: Any) -> tuple[str, ...]:
     trainable = "yes" if weight.trainable else "no"
     size = f"{weight.size:,}"
     return (weight.address, str(weight.shape), weight.dtype, size, trainable, weight.layer)
 
 
-def _note(found: Weights) -> str:
+def _note(found: Any) -> str:
     """What the source says of itself, such as what it could not name."""
     return str(getattr(found.source, "note", "") or "")

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from steelyard.cli import _output
 from steelyard.errors import Interrupted
-
-if TYPE_CHECKING:
-    from steelyard.readings import Readings
 
 _SCHEMA = 1
 
@@ -81,7 +78,7 @@ def _kept(resume: str | None) -> str:
     return f"What is done is in {resume}; the same command goes on from there."
 
 
-def _print(readings: Readings, as_json: bool) -> None:
+def _print(readings: Any, as_json: bool) -> None:
     if as_json:
         rows = [asdict(reading) for reading in readings]
         told = {"info": readings.info, "count": len(rows), "readings": rows}
@@ -90,7 +87,7 @@ def _print(readings: Readings, as_json: bool) -> None:
         _show(readings)
 
 
-def _show(readings: Readings) -> None:
+def _show(readings: Any) -> None:
     """All rows and columns in a pipe; on a terminal, what fits."""
     from steelyard.readings import grid
 
@@ -107,7 +104,7 @@ def _show(readings: Readings) -> None:
     _output.show([*heads, *rows], right, shown.below)
 
 
-def _end(readings: Readings) -> None:
+def _end(readings: Any) -> None:
     failed = sum(reading.status == "failed" for reading in readings)
     if failed:
         what = (
