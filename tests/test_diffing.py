@@ -139,6 +139,9 @@ def test_what_is_tied_is_found_where_it_was():
     changes = sy.diff(before, model)
     assert changes.addresses == ("table/embeddings", "head/kernel")
     assert {change.kind for change in changes} == {"unchanged"}
+    assert sy.diff(model, model).addresses == ("table/embeddings",)
+    assert sy.diff(model, model, select="head/kernel").unchanged.addresses == ("head/kernel",)
+    assert sy.diff(model, before, select="head/kernel").unchanged.addresses == ("head/kernel",)
 
 
 def test_selections_and_patterns():

@@ -21,7 +21,9 @@ def diff(
     """How the weights of two sources differ: by address, in the values that layers compute with.
 
     Both sources are read side by side, one weight of each at a time. Weights at the same address
-    are compared, whatever they are stored as; at another address of a shared weight, too.
+    are compared, whatever they are stored as; at another address of a shared weight, too. What a
+    layer works out from other weights (a tied kernel, transposed) and neither source stores is
+    compared if `select` names it.
 
     Args:
         a: What `sy.weights` opens: a model, a layer, a selection, a `WeightSource`.

@@ -39,7 +39,7 @@ def differences(
     def asked(weight: Weight, late: int) -> bool:
         return weight.address in hits[late]
 
-    found = list(couples(first, second))
+    found = list(couples(first, second, hits))
     both = [one for one in found if len(one.weights) == 2 and _is_asked(one, asked)]
     lone = candidates(_lone(found, 0), _lone(found, 1), asked)
     steps = _Steps(progress, len(both) + sum(map(len, lone)))
