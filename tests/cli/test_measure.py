@@ -9,7 +9,6 @@ import pytest
 import steelyard as sy
 from steelyard.cli import _output
 from steelyard.cli.measure import measure as verb
-from steelyard.records import STATUSES
 
 pytestmark = pytest.mark.no_keras
 
@@ -186,4 +185,3 @@ def test_the_help_names_the_keys(run):
     said = run("measure", "--help").stdout
     for key in ("steelyard", "schema", "info", "count", "readings", "bound"):
         assert key in said
-    assert len(STATUSES) == 7
