@@ -122,10 +122,17 @@ def _free(address: str, taken: set[str], count: dict[str, int]) -> str:
     return other
 
 
-def left_out(what: Sequence[str], why: str) -> str:
-    """A sentence of a note: which of the file's entries are no weights; empty if all are."""
-    if not what:
+def left_out(some: Sequence[str], why: str, count: int | None = None) -> str:
+    """A sentence of a note: which of the file's entries are no weights; empty if all are.
+
+    Args:
+        some: Their names, or the first few of them.
+        why: In half a sentence.
+        count: How many there are, where not all are named.
+    """
+    count = len(some) if count is None else count
+    if not count:
         return ""
-    some = ", ".join(f"{name!r:.80}" for name in what[:5])
-    more = f" and {len(what) - 5:,} more" if len(what) > 5 else ""
-    return f"Not listed, {why}: {some}{more}."
+    named = ", ".join(f"{name!r:.80}" for name in some[:5])
+    more = f" and {count - 5:,} more" if count > 5 else ""
+    return f"Not listed, {why}: {named}{more}."

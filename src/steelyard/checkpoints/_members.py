@@ -35,6 +35,7 @@ class Members:
 
     Args:
         file: The file; it stays open, and is closed by who opened it.
+        checked: Whether the checksums of members that are not packed are looked at.
 
     Raises:
         CheckpointError: It is no zip, or a member is encrypted, packed in another way than by
@@ -42,8 +43,9 @@ class Members:
         LimitError: It has too many members.
     """
 
-    def __init__(self, file: Bytes) -> None:
+    def __init__(self, file: Bytes, *, checked: bool = True) -> None:
         self.file = file
+        self._checked = checked
         self.by_name: dict[str, Member] = {}
         end = 0
         entries, directory = listed(file)
@@ -92,7 +94,7 @@ class Members:
             self._inflate(member, skip, view)
             return
         self.file.into(member.offset + skip, view)
-        if member.size <= CHECKED and len(ahead) == skip:
+        if self._checked and member.size <= CHECKED and len(ahead) == skip:
             self._check(member, zlib.crc32(view, zlib.crc32(ahead)))
 
     def first(self, member: Member, count: int) -> bytes:
