@@ -99,11 +99,11 @@ def _own(place: _Place) -> list[Named]:
     naming = place.naming if found is not None else "unknown"
     if found is None:
         found = [table.Leaf(n, f"vars/{n}", True) for n in group.variables]
-    beside = {leaf.name: group.variables[leaf.index] for leaf in found}
+    beside = {leaf.name: group.variables[leaf.number] for leaf in found}
     trains = place.trainable if layer.trainable is None else layer.trainable
     return [
         Named(
-            group.variables[leaf.index],
+            group.variables[leaf.number],
             "/".join((*place.segments, leaf.name)),
             naming,
             leaf.name,
@@ -175,7 +175,7 @@ def _paired(
 
 def _is_operation(layer: dict[str, Any]) -> bool:
     """Whether this is no layer but a step of the graph, such as `keras.ops.add`."""
-    return str(layer.get("module") or "").startswith(("keras.src.ops", "keras.ops"))
+    return "ops" in str(layer.get("module") or "").split(".")[:3]
 
 
 def _of_known(place: _Place) -> tuple[list[_Place], set[str]]:
@@ -285,7 +285,17 @@ def _escaped(segment: str) -> str:
     return segment
 
 
-_OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "adagrad", "adadelta", "adamax", "nadam", "ftrl")
+_OPTIMIZERS: tuple[str, ...] = (
+    "sgd",
+    "rmsprop",
+    "adam",
+    "adamw",
+    "adagrad",
+    "adadelta",
+    "adamax",
+    "nadam",
+    "ftrl",
+)
 _OPTIMIZERS += ("lion", "lamb", "muon", "adafactor", "loss_scale_optimizer", "SGD", "RMSprop")
 
 

@@ -39,7 +39,6 @@ FORMATS = (
     ),
     Format("PyTorch", "_torch", "is_torch", "open_torch"),
     Format("NumPy", "_npz", "is_npz", "open_npz"),
-    Format("TensorFlow", "_tensorflow", "is_tensorflow", "open_tensorflow"),
 )
 _HEAD = 4096
 
@@ -49,8 +48,7 @@ def open_checkpoint(path: str | PathLike[str]) -> WeightSource:
 
     Args:
         path: A `.keras` file or folder, `.weights.h5` (or its map of shards), legacy `.h5`,
-            safetensors (or its index), `.npz`, `.npy`, PyTorch's `.pt` or `.bin`, a TensorFlow
-            checkpoint or SavedModel.
+            safetensors (or its index), `.npz`, `.npy`, PyTorch's `.pt` or `.bin`.
 
     Raises:
         CheckpointError: It is none of these, or damaged; says what and where.

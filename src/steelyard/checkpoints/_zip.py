@@ -183,7 +183,7 @@ def _members(directory: bytes, count: int, where: str) -> Iterator[Member]:
         if at > len(directory):
             raise CheckpointError(f"{where}: the archive's directory is damaged")
         size, packed, header = _widened((size, packed, header), extra, where)
-        yield Member(_text(name, flags), flags, method, packed, size, header)
+        yield Member(_text(name, flags), flags, method, packed, size, header, fields[6])
     if at != len(directory):
         raise CheckpointError(f"{where}: the archive's directory lists more than it counts")
 
@@ -268,4 +268,3 @@ def _inflate(pieces: Iterable[bytes], member: Member, where: str) -> Iterator[by
             raise CheckpointError(f"{where}: its compressed data are cut off")
     except zlib.error as error:
         raise CheckpointError(f"{where}: its compressed data are damaged ({error})") from None
-
