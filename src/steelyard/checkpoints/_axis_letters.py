@@ -7,14 +7,26 @@ import re
 from steelyard.checkpoints import _einsum
 from steelyard.checkpoints._keras_config import Made
 
+# The projections inside Keras's attention layers; their equations are not in the config.
+_OF_ATTENTION = {"query": "ioo", "key": "ioo", "value": "ioo", "attention_output": "iio"}
 
-def axes_of(layer: Made, name: str, rank: int) -> str:
-    """A letter for each axis, as `WeightSpec.axes` says; empty where nobody knows."""
+
+def axes_of(layer: Made, name: str, rank: int, part: str = "") -> str:
+    """A letter for each axis, as `WeightSpec.axes` says; empty where nobody knows.
+
+    Args:
+        layer: What is known of the layer.
+        name: Its own name for the weight.
+        rank: The number of the weight's axes.
+        part: What the layer is called in the one that holds it.
+    """
     if rank < 2:
         return ""
     positions, kind = "k" * (rank - 2), layer.kind if layer.own else ""
     if kind == "EinsumDense":
         found = _einsum.axes((layer.config or {}).get("equation")) if name == "kernel" else ""
+        if not found and layer.config is None and name == "kernel":
+            found = _OF_ATTENTION.get(part, "")
         return found if len(found) == rank else ""
     if name == "reverse_embeddings":
         return "oi"

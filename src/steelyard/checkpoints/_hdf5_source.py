@@ -136,7 +136,7 @@ class HDF5Source:
             table.class_name(layer.kind) if layer.own else layer.kind,
             table.bases(layer.kind) if layer.own else (),
             stored_shape=tensor.shape if shape != tensor.shape else None,
-            axes=axes_of(layer, named.name, len(shape)),
+            axes=axes_of(layer, named.name, len(shape), _part(named.address)),
         )
 
 
@@ -176,3 +176,9 @@ def _unrepeated(named: list[Named]) -> list[Named]:
         count = taken[one.address]
         result.append(one if count == 1 else replace(one, address=f"{one.address}~{count}"))
     return result
+
+
+def _part(address: str) -> str:
+    """The segment of the layer that holds a weight."""
+    segments = address.split("/")
+    return segments[-2] if len(segments) > 1 else ""
