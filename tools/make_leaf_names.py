@@ -1,4 +1,4 @@
-"""Writes src/steelyard/checkpoints/leaf_names.json: what Keras's layers store, and under what names.
+"""Writes src/steelyard/checkpoints/leaf_names.json: what Keras's layers store, by name.
 
 A Keras file numbers the variables of a layer. This makes each built-in layer in its variants, gives
 every variable a value of its own, saves the layer as Keras does, and finds each value again under
@@ -133,8 +133,11 @@ CELLS = {
 def main() -> None:
     """Makes the table and writes it."""
     table = {name: entry(name) for name in sorted(dir(L)) if is_layer(getattr(L, name))}
-    table["ConvLSTMCell"] = {"snake": "conv_lstm_cell",
-                             "bases": ["keras.src.layers.rnn.conv_lstm.ConvLSTMCell"], "own": table_of_cell(table)}
+    table["ConvLSTMCell"] = {
+        "snake": "conv_lstm_cell",
+        "bases": ["keras.src.layers.rnn.conv_lstm.ConvLSTMCell"],
+        "own": table_of_cell(table),
+    }
     for row in [row for row in table.values() if row["bases"]]:
         table.setdefault(row["bases"][0].rpartition(".")[2], row)
     lines = [f"{json.dumps(name)}: {json.dumps(row)}" for name, row in sorted(table.items())]
@@ -186,8 +189,10 @@ def measured(name: str) -> dict:
                     continue
                 leaves, found = stored_names(layer)
                 children |= found
-                when = {key: value if key in ("score_mode", "mode") else bool(value)
-                        for key, value in flags.items()}
+                when = {
+                    key: value if key in ("score_mode", "mode") else bool(value)
+                    for key, value in flags.items()
+                }
                 when["lora_rank"] = changed == "lora"
                 variant = {"when": when, "mode": mode, "leaves": leaves}
                 if mode:
@@ -248,9 +253,11 @@ def stored_names(layer: keras.Layer) -> tuple[list, dict]:
     found = {}
     with h5py.File(path) as file:
         file.visititems(
-            lambda place, x: found.update({int(np.max(x[()])): place})
-            if isinstance(x, h5py.Dataset) and "seed_generator" not in place
-            else None
+            lambda place, x: (
+                found.update({int(np.max(x[()])): place})
+                if isinstance(x, h5py.Dataset) and "seed_generator" not in place
+                else None
+            )
         )
     missing = marks.keys() - found.keys()
     if missing:

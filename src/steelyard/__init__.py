@@ -31,6 +31,7 @@ _NAMES = {
     "clone_model": "saving",
     "convert": "converting",
     "copy_weights": "rewrite",
+    "diff": "diffing",
     "load_model": "saving",
     "measure": "measuring",
     "parametrizations_of": "substitutes",
@@ -48,6 +49,7 @@ _ROOMS = ("errors", "layers", "metrics", "parametrizations")
 if TYPE_CHECKING:
     from steelyard import errors, layers, metrics, parametrizations
     from steelyard.converting import convert
+    from steelyard.diffing import diff
     from steelyard.errors import SteelyardError
     from steelyard.findings import audit
     from steelyard.measuring import measure
@@ -82,6 +84,7 @@ __all__ = [
     "clone_model",
     "convert",
     "copy_weights",
+    "diff",
     "errors",
     "layers",
     "load_model",

@@ -1,5 +1,6 @@
 """Files that were made to hurt, or that broke: an error or an honest listing, in bounded time."""
 
+import json
 import os
 import random
 import signal
@@ -14,7 +15,6 @@ import pytest
 
 from steelyard.checkpoints import _worker
 from steelyard.checkpoints._keras_files import open_hdf5_checkpoint
-from steelyard.checkpoints._part import Part
 from steelyard.errors import CheckpointError, LimitError
 
 pytestmark = pytest.mark.no_keras
@@ -225,7 +225,7 @@ def test_a_child_that_hangs_is_ended(good, monkeypatch):
 def test_a_child_that_crashes_is_an_error(good, monkeypatch):
     crash = f"import os; os.kill(os.getpid(), {int(signal.SIGSEGV)})"
     monkeypatch.setattr(_worker, "_START", crash)
-    with pytest.raises(CheckpointError, match="break off .signal 11"):
+    with pytest.raises(CheckpointError, match=r"break off .signal 11"):
         open_hdf5_checkpoint(good)
 
 
@@ -251,8 +251,12 @@ def test_what_the_child_says_is_not_believed(good, monkeypatch):
 
 def test_no_child_is_left_over(good):
     source = open_hdf5_checkpoint(good)
-    ours = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "_hdf5_child"], check=False,
-                          capture_output=True, text=True).stdout
+    ours = subprocess.run(
+        ["pgrep", "-P", str(os.getpid()), "-f", "_hdf5_child"],
+        check=False,
+        capture_output=True,
+        text=True,
+    ).stdout
     assert ours.strip() == ""
     source.close()
 
@@ -260,8 +264,20 @@ def test_no_child_is_left_over(good):
 # --- What is no checkpoint ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x89HDF", b"PK\x03\x04", b"{", b"[]", b"{}",
-                                     b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n" + b"\xff" * 4096])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"hello",
+        b"\x89HDF",
+        b"PK\x03\x04",
+        b"{",
+        b"[]",
+        b"{}",
+        b"\x89HDF\r\n\x1a\n",
+        b"\x89HDF\r\n\x1a\n" + b"\xff" * 4096,
+    ],
+)
 def test_other_content(tmp_path, content):
     (tmp_path / "x.keras").write_bytes(content)
     with pytest.raises(CheckpointError):
@@ -279,7 +295,7 @@ def test_what_is_no_file(tmp_path):
 
 @pytest.mark.parametrize("name", ["../x.h5", "/etc/passwd", "a/b.h5", "..", "missing.h5"])
 def test_a_shard_elsewhere(tmp_path, name):
-    (tmp_path / "x.weights.json").write_text('{"weight_map": {"/vars": "%s"}}' % name)
+    (tmp_path / "x.weights.json").write_text(json.dumps({"weight_map": {"/vars": name}}))
     with pytest.raises(CheckpointError):
         open_hdf5_checkpoint(tmp_path / "x.weights.json")
 
@@ -389,11 +405,22 @@ def test_a_cut_archive(good, tmp_path, part):
         open_hdf5_checkpoint(tmp_path / "x.keras")
 
 
-@pytest.mark.parametrize("config", [b"{", b"[" * 5000, b'{"a": "\xff"}', b"1" * 5000, b"null",
-                                    b"[1]", b'{"class_name": 3}', b'{"class_name": "X"}',
-                                    b'{"class_name": "Functional", "config": {"layers": [{}]}}',
-                                    b'{"class_name": "Sequential", "config": {"layers": '
-                                    b'[{"class_name": "Dense", "config": [], "module": 5}]}}'])
+@pytest.mark.parametrize(
+    "config",
+    [
+        b"{",
+        b"[" * 5000,
+        b'{"a": "\xff"}',
+        b"1" * 5000,
+        b"null",
+        b"[1]",
+        b'{"class_name": 3}',
+        b'{"class_name": "X"}',
+        b'{"class_name": "Functional", "config": {"layers": [{}]}}',
+        b'{"class_name": "Sequential", "config": {"layers": '
+        b'[{"class_name": "Dense", "config": [], "module": 5}]}}',
+    ],
+)
 def test_a_config_that_is_none(good, tmp_path, config):
     source = open_hdf5_checkpoint(_archive(tmp_path / "x.keras", good, config))
     assert len(source.specs()) == 6
@@ -401,9 +428,8 @@ def test_a_config_that_is_none(good, tmp_path, config):
         source.read(spec.address)
 
 
-def test_the_part_says_its_name(good):
-    with pytest.raises(CheckpointError, match="closed|Bad file|cut off"):
-        source = open_hdf5_checkpoint(good)
-        part = Part.whole(source._parts[0].source)
-        source.close()
-        part.source.read(0, part.size + 1)
+def test_a_closed_source_says_so(good):
+    source = open_hdf5_checkpoint(good)
+    source.close()
+    with pytest.raises(CheckpointError, match="closed"):
+        source.read("dense_7/kernel")

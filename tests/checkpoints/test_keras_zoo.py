@@ -193,9 +193,9 @@ class Scaled(L.Layer):
 def _randomized(model):
     rng = np.random.default_rng(1)
     for variable in model.weights:
-        if keras.backend.is_float_dtype(variable.dtype) and "scale" not in variable.name:
-            if variable.name not in ("g_idx",) and "amax" not in variable.name:
-                variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+        helps = any(part in variable.name for part in ("scale", "g_idx", "amax"))
+        if keras.backend.is_float_dtype(variable.dtype) and not helps:
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
     return model
 
 
@@ -235,11 +235,14 @@ def test_subclassed_model_has_the_addresses_of_its_attributes(tmp_path):
     model.save(tmp_path / "x.keras")
     source = open_hdf5_checkpoint(tmp_path / "x.keras")
     wanted = {w.address: w for w in sy.weights(model)}
-    assert {spec.address for spec in source.specs()} == wanted.keys()
-    assert set(source.naming.values()) == {"inferred"}
-    assert "inferred" in source.note
-    for address, weight in wanted.items():
-        np.testing.assert_array_equal(source.read(address), weight.numpy())
+    # In the alphabet `stem` and `_hidden` come after Keras's own `layers`: their names are lost.
+    lost = {"dense/kernel", "dense/bias", "chosen/kernel", "chosen/bias"}
+    inferred = {address for address, naming in source.naming.items() if naming == "inferred"}
+    assert source.naming.keys() - inferred == lost
+    assert inferred == {address for address in wanted if not address.startswith(("stem", "chosen"))}
+    assert "inferred and 4 unknown" in source.note
+    for address in inferred:
+        np.testing.assert_array_equal(source.read(address), wanted[address].numpy())
 
 
 def test_what_nothing_says_is_said_to_be_unknown(tmp_path):
@@ -254,7 +257,9 @@ def test_what_nothing_says_is_said_to_be_unknown(tmp_path):
     }
     assert source.stored_path["mine/vars/0"] == "layers/scaled/vars/0"
     assert source.specs()[0].layer == "Scaled"
-    np.testing.assert_array_equal(source.read("mine/vars/0"), sy.weights(model)["mine/scale"])
+    np.testing.assert_array_equal(
+        source.read("mine/vars/0"), sy.weights(model)["mine/scale"].numpy()
+    )
 
 
 def test_a_class_of_the_same_name_is_not_taken_for_keras_own(tmp_path):

@@ -9,7 +9,13 @@ from steelyard.checkpoints._keras_config import Made
 
 
 def axes_of(layer: Made, name: str, rank: int) -> str:
-    """A letter for each axis, as `WeightSpec.axes` says; empty where nobody knows."""
+    """A letter for each axis, as `WeightSpec.axes` says; empty where nobody knows.
+
+    Args:
+        layer: What is known of the layer.
+        name: Its own name for the weight.
+        rank: The number of the weight's axes.
+    """
     if rank < 2:
         return ""
     positions, kind = "k" * (rank - 2), layer.kind if layer.own else ""

@@ -33,7 +33,7 @@ class Bytes:
             raise CheckpointError(f"{self.path}: {error.strerror}") from error
         self._first = os.fstat(self._file)
         if not stat.S_ISREG(self._first.st_mode):
-            os.close(self._file)
+            self.close()
             raise CheckpointError(f"{self.path}: a file was expected, and this is none")
         self.size = self._first.st_size
 
@@ -63,6 +63,8 @@ class Bytes:
             raise CheckpointError(f"{self.path}: the file was changed while it was read")
 
     def _checked(self, offset: int, count: int) -> int:
+        if self._file < 0:
+            raise CheckpointError(f"{self.path}: is closed, so nothing more can be read of it")
         if offset < 0 or count < 0 or offset + count > self.size:
             raise CheckpointError(
                 f"{self.path}: cut off: bytes {offset:,} to {offset + count:,} were expected, and "

@@ -48,16 +48,21 @@ def value_of(named: Named, read: Read) -> np.ndarray:
     """
     mode = named.layer.mode
     if mode is None:
-        raise _unknown(named, "nothing here says in which mode it is quantized: int8 codes and "
-                       "packed int4 codes look alike, and only the config.json of a .keras tells")
+        raise _unknown(
+            named,
+            "nothing here says in which mode it is quantized: int8 codes and "
+            "packed int4 codes look alike, and only the config.json of a .keras tells",
+        )
     known = mode in _MODES and f"{named.name}_scale" in named.beside and named.layer.own
     if not known or (mode == "float8" and named.name != "kernel"):
         raise _unknown(named, f"it is quantized in mode {mode!r}, whose way back is not known")
     parts = {name: read(path) for name, path in parts_of(named).items()}
-    held = dict(zip(("own", "scale"), (parts.pop(named.name), parts.pop(f"{named.name}_scale")),
-                    strict=True))
-    held |= {("zero" if name.endswith("_zero") else "groups"): part
-             for name, part in parts.items()}
+    held = dict(
+        zip(
+            ("own", "scale"), (parts.pop(named.name), parts.pop(f"{named.name}_scale")), strict=True
+        )
+    )
+    held |= {("zero" if name.endswith("_zero") else "groups"): part for name, part in parts.items()}
     try:
         return np.ascontiguousarray(_MODES[mode](named, held), dtype=_wide(held["scale"]))
     except (ValueError, IndexError, TypeError) as error:
@@ -133,7 +138,8 @@ def _shape(named: Named) -> tuple[int, ...] | None:
             size = config.get("output_dim"), config.get("input_dim")
         case _:
             return None
-    return size if all(isinstance(n, int) and n >= 0 for n in size) else None
+    whole = [n for n in size if isinstance(n, int) and n >= 0]
+    return tuple(whole) if len(whole) == len(size) else None
 
 
 def _by_channel(named: Named, codes: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the equation of an EinsumDense says of its kernel: the size, and the meaning, of each axis."""
+"""What the equation of an EinsumDense says of its kernel: size and meaning of each axis."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def aligned(equation: str, scale: np.ndarray, shape: tuple[int, ...]) -> np.ndar
 
 
 def packed_axis(equation: str) -> int:
-    """The axis along which Keras 3.13 packs two codes into a byte: the first that is summed over."""
+    """The axis along which Keras 3.13 packs two codes into a byte: the first summed over."""
     _, kernel, output = labels(equation)
     return next(axis for axis, letter in enumerate(kernel) if letter not in output)
 

@@ -1,4 +1,4 @@
-"""The way into the files that Keras writes as HDF5: chosen by what is in them, not by their names."""
+"""The way into the files that Keras writes as HDF5: chosen by what is in them."""
 
 from __future__ import annotations
 
@@ -105,7 +105,9 @@ def _of_shards(source: Bytes, limits: tuple[float, int]) -> HDF5Source:
         raise CheckpointError(f"{source.path}: no Keras checkpoint: JSON without a 'weight_map'")
     shards: dict[str, None] = {}
     for value in places.values():
-        shards |= dict.fromkeys(str(name) for name in (value if isinstance(value, list) else [value]))
+        shards |= dict.fromkeys(
+            str(name) for name in (value if isinstance(value, list) else [value])
+        )
     if len(shards) > _MOST_SHARDS:
         raise LimitError(f"{source.path}: {len(shards):,} shards; {_MOST_SHARDS:,} are allowed")
     for name in shards:
@@ -166,8 +168,9 @@ def _named(
         config = _config(text, "model_config", odd) if text else None
         return legacy_names(listings[0], config), config
     root, strays = tree_of(listings)
-    odd += [Oddity("stray", path, "is no variable of a layer, so it is not listed")
-            for path in strays]
+    odd += [
+        Oddity("stray", path, "is no variable of a layer, so it is not listed") for path in strays
+    ]
     return names(root, config), config
 
 

@@ -99,11 +99,11 @@ def _own(place: _Place) -> list[Named]:
     naming = place.naming if found is not None else "unknown"
     if found is None:
         found = [table.Leaf(n, f"vars/{n}", True) for n in group.variables]
-    beside = {leaf.name: group.variables[leaf.index] for leaf in found}
+    beside = {leaf.name: group.variables[leaf.number] for leaf in found}
     trains = place.trainable if layer.trainable is None else layer.trainable
     return [
         Named(
-            group.variables[leaf.index],
+            group.variables[leaf.number],
             "/".join((*place.segments, leaf.name)),
             naming,
             leaf.name,
@@ -176,7 +176,7 @@ def _paired(
 
 def _is_operation(layer: dict[str, Any]) -> bool:
     """Whether this is no layer but a step of the graph, such as `keras.ops.add`."""
-    return str(layer.get("module") or "").startswith(("keras.src.ops", "keras.ops"))
+    return "ops" in str(layer.get("module") or "").split(".")[:3]
 
 
 def _of_known(place: _Place) -> tuple[list[_Place], set[str]]:
@@ -231,7 +231,7 @@ def _of_attributes(place: _Place, groups: dict[str, Group]) -> list[_Place]:
         if group.is_layer:
             below.append(_of_attribute(place, key, group))
         elif key == "layers" and not place.segments:
-            below += _of_private(place, group)
+            below += _of_rest(place, group)
         else:
             below += _of_container(place, group, key.lstrip("_"))
     return below
@@ -245,14 +245,16 @@ def _of_attribute(place: _Place, key: str, group: Group) -> _Place:
     return _child(place, group, segment, layer, "inferred")
 
 
-def _of_private(place: _Place, group: Group) -> list[_Place]:
-    """What a subclassed model holds in private attributes: Keras writes it by class and count."""
-    below = []
-    for key, child in group.children.items():
-        automatic = re.sub(r"_\d+$", "", key) == re.sub(r"_\d+$", "", child.name)
-        naming = "unknown" if automatic or not child.name else "inferred"
-        below.append(_child(place, child, child.name or key, _guessed(key), naming))
-    return below
+def _of_rest(place: _Place, group: Group) -> list[_Place]:
+    """What a subclassed model holds in attributes that come after `layers` in the alphabet.
+
+    Keras comes upon them in the model's list of layers, and writes them by class and count: the
+    attribute is lost, and only the layer's own name is left.
+    """
+    return [
+        _child(place, child, child.name or key, _guessed(key), "unknown")
+        for key, child in group.children.items()
+    ]
 
 
 def _of_container(place: _Place, group: Group, segment: str) -> list[_Place]:
@@ -275,7 +277,17 @@ def _guessed(name: str) -> Made:
     return Made(kind, None, {}, False, bool(kind))
 
 
-_OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "adagrad", "adadelta", "adamax", "nadam", "ftrl")
+_OPTIMIZERS: tuple[str, ...] = (
+    "sgd",
+    "rmsprop",
+    "adam",
+    "adamw",
+    "adagrad",
+    "adadelta",
+    "adamax",
+    "nadam",
+    "ftrl",
+)
 _OPTIMIZERS += ("lion", "lamb", "muon", "adafactor", "loss_scale_optimizer", "SGD", "RMSprop")
 
 

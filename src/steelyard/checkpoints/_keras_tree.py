@@ -68,7 +68,9 @@ def tree_of(listings: list[dict[str, Any]]) -> tuple[Group, list[str]]:
 
 def natural(name: str) -> list[Any]:
     """A key to sort by, in which `dense_10` comes after `dense_2`."""
-    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in re.split(r"([0-9]+)", name) if p]
+    return [
+        (0, int(p), "") if p.isdecimal() else (1, 0, p) for p in re.split(r"([0-9]+)", name) if p
+    ]
 
 
 def _at(root: Group, path: str) -> Group:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 class Leaf(NamedTuple):
     """A variable that a layer holds itself."""
 
-    index: str
+    number: str
     name: str
     trainable: bool
 
@@ -21,7 +21,7 @@ class Leaf(NamedTuple):
 def known() -> dict[str, dict[str, Any]]:
     """The rows of the table, by the name of the class."""
     text = resources.files("steelyard.checkpoints").joinpath("leaf_names.json").read_text("utf-8")
-    return json.loads(text)["layers"]  # type: ignore[no-any-return]
+    return json.loads(text)["layers"]
 
 
 def leaves(
@@ -38,15 +38,14 @@ def leaves(
     Returns:
         None where the class is not known, or what is known does not fit what is there.
     """
+    variants = (v for v in known().get(kind, {}).get("own", ()) if _fits(v, config, mode))
     fitting = [
         rows
-        for variant in known().get(kind, {}).get("own", ())
-        for rows in [_leaves(variant)]
-        if _fits(variant, config, mode)
-        and {leaf.index for leaf in rows} == held.keys()
+        for variant, rows in ((v, _leaves(v)) for v in variants)
+        if {leaf.number for leaf in rows} == held.keys()
         and _has_dtypes(rows, variant["mode"], held)
     ]
-    names = {frozenset((leaf.index, leaf.name) for leaf in rows) for rows in fitting}
+    names = {frozenset((leaf.number, leaf.name) for leaf in rows) for rows in fitting}
     return fitting[0] if len(names) == 1 else None
 
 
@@ -57,7 +56,7 @@ def class_of(name: str) -> str:
 
 def children(kind: str) -> dict[str, list[str]]:
     """Key in the file → segment of the address, class, key in the config."""
-    return known().get(kind, {}).get("children", {})  # type: ignore[no-any-return]
+    return known().get(kind, {}).get("children", {})
 
 
 def bases(kind: str) -> tuple[str, ...]:
@@ -100,7 +99,7 @@ def _has_dtypes(rows: list[Leaf], mode: str, held: dict[str, str]) -> bool:
     """Codes are whole numbers, and a float is none: it tells int8 from float32 without a config."""
     coded = mode in ("int8", "int4")
     return all(
-        (held[leaf.index] in ("int8", "uint8")) == coded
+        (held[leaf.number] in ("int8", "uint8")) == coded
         for leaf in rows
         if leaf.name in ("kernel", "embeddings", "reverse_embeddings")
     )

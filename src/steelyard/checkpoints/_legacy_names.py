@@ -64,8 +64,9 @@ def _named(path: str, name: str, weight: str, config: Any, model: Made) -> Named
     for step, inner in _steps(layer, steps[:-1]):
         top.append(step)
         layer = inner
-    known = {leaf[1] for v in table.known().get(layer.kind, {}).get("own", ())
-             for leaf in v["leaves"]}
+    known = {
+        leaf[1] for v in table.known().get(layer.kind, {}).get("own", ()) for leaf in v["leaves"]
+    }
     leaf = steps[-1] if steps else "variable"
     naming = "exact" if layer.own and layer.sure and leaf in known else "inferred"
     if not (layer.own and leaf in known) and len(steps) > 1 and len(top) < 2:
@@ -89,14 +90,15 @@ def _steps(layer: Made, segments: list[str]) -> Iterator[tuple[str, Made]]:
 
 def _inner(layer: Made) -> Iterator[tuple[str, tuple[str, Made]]]:
     """What a layer holds: a name in the path of a variable → (segment of the address, layer)."""
-    for config in layer.layers or []:
-        yield name_of(config), (name_of(config), made(config))
+    for part in layer.layers or []:
+        yield name_of(part), (name_of(part), made(part))
     if not layer.own:
         return
     for segment, kind, said, *_ in table.children(layer.kind).values():
         config = (layer.config or {}).get(said)
         if kind == "*":
-            for index, one in enumerate(config if isinstance(config, list) else []):
+            listed: list[Any] = config if isinstance(config, list) else []
+            for index, one in enumerate(listed):
                 yield name_of(one), (f"{segment}/{index}", made(one))
         elif kind:
             own = layer.config if said == "." else None

@@ -79,11 +79,15 @@ def read_tensor(source: Bytes, tensor: Tensor) -> np.ndarray:
     """The stored array of a tensor whose bytes are in one piece, in native byte order."""
     if tensor.offset is None:
         raise CheckpointError(f"{tensor.name}: its bytes are not in one piece")
-    kind = dtype_of(tensor.dtype)
-    flat = np.empty(tensor.size, kind)
+    flat = np.empty(tensor.size, dtype_of(tensor.dtype))
     source.into(tensor.offset, flat.view("uint8"))
-    if tensor.byteorder == ">" and kind.itemsize > 1:
-        flat = flat.view(f"uint{8 * kind.itemsize}").byteswap().view(kind)
+    return in_order(flat, tensor)
+
+
+def in_order(flat: np.ndarray, tensor: Tensor) -> np.ndarray:
+    """The entries of a tensor, as they lie in the file, in its shape and in native byte order."""
+    if tensor.byteorder == ">":
+        flat = flat.byteswap()  # each half of a complex number by itself
     return flat.reshape(tensor.shape, order=tensor.order)  # type: ignore[call-overload]
 
 

@@ -61,7 +61,7 @@ class Worker:
             LimitError: It takes too long, or too much memory, or holds too many objects.
         """
         answer = self._ask({"list": True}, time.monotonic() + self.seconds)
-        return answer["listing"]  # type: ignore[no-any-return]
+        return answer["listing"]
 
     def read(self, path: str, most: int) -> np.ndarray:
         """The bytes of a dataset that are not in one piece, in the order of its entries."""
@@ -70,7 +70,7 @@ class Worker:
         if size != most:
             raise CheckpointError(f"{self.part.name}: {path}: {size:,} bytes instead of {most:,}")
         target = np.empty(size, "uint8")
-        self._fill(memoryview(target), deadline)
+        self._fill(target.data, deadline)
         return target
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class Worker:
             self._fail(LimitError, answer["limit"])
         if "error" in answer:
             self._fail(CheckpointError, f"no HDF5 that can be read: {answer['error']}")
-        return answer  # type: ignore[no-any-return]
+        return answer
 
     def _started(self) -> subprocess.Popen[bytes]:
         paths = [os.path.abspath(path) for path in sys.path]

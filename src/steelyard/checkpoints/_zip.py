@@ -268,4 +268,3 @@ def _inflate(pieces: Iterable[bytes], member: Member, where: str) -> Iterator[by
             raise CheckpointError(f"{where}: its compressed data are cut off")
     except zlib.error as error:
         raise CheckpointError(f"{where}: its compressed data are damaged ({error})") from None
-

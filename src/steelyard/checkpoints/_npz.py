@@ -1,0 +1,98 @@
+"""npy and npz: one array of NumPy, or a zip of many."""
+
+from __future__ import annotations
+
+from functools import partial
+from os import PathLike
+
+import numpy as np
+
+from steelyard.checkpoints._bytes import Bytes
+from steelyard.checkpoints._flat import Entry, FlatSource, left_out
+from steelyard.checkpoints._members import Member, Members
+from steelyard.checkpoints._npy import MAGIC, MOST_HEADER, NpyHeader, npy_header
+from steelyard.checkpoints._tensor import Tensor, dtype_of, in_order, read_tensor
+from steelyard.errors import CheckpointError, LimitError
+
+# As NumPy names the first of the arrays that were given no name.
+_NAMELESS = "arr_0"
+# Deflate packs zeros 1 : 1000, and weights hardly at all.
+_MOST_RATIO = 100
+_ANY_RATIO = 256 << 20
+
+
+def is_npz(head: bytes, path: str | PathLike[str]) -> bool:
+    """Whether a file begins as a zip whose first member is an array, or as an array."""
+    if head.startswith(MAGIC):
+        return True
+    name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
+    return head.startswith(b"PK\3\4") and name.endswith(b".npy")
+
+
+def open_npz(path: str | PathLike[str]) -> FlatSource:
+    """The weights of an npz or npy file; only the headers of its arrays are read.
+
+    Raises:
+        CheckpointError: It is none, holds Python objects, or is damaged.
+    """
+    file = Bytes(path)
+    try:
+        if file.read(0, min(6, file.size)) == MAGIC:
+            return _one(file)
+        return _many(file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _one(file: Bytes) -> FlatSource:
+    header = npy_header(_NAMELESS, file.read(0, min(MOST_HEADER, file.size)), file.path)
+    if header.tensor is None:
+        return FlatSource([], [file], left_out([header.kind], "because they are no numbers"))
+    _check_length(header.tensor, header.length, file.size, file.path)
+    return FlatSource([Entry(header.tensor, partial(read_tensor, file, header.tensor))], [file])
+
+
+def _many(file: Bytes) -> FlatSource:
+    members = Members(file)
+    entries, others, words = [], [], []
+    for member in members.by_name.values():
+        if not member.name.endswith(".npy"):
+            others.append(member.name)
+            continue
+        header = _header(members, member)
+        if header.tensor is None:
+            words.append(f"{member.name} ({header.kind})")
+            continue
+        entries.append(Entry(header.tensor, partial(_load, members, member, header.tensor)))
+    notes = left_out(others, "because they are no arrays"), left_out(words, "because no numbers")
+    return FlatSource(entries, [file], " ".join(filter(None, notes)))
+
+
+def _header(members: Members, member: Member) -> NpyHeader:
+    where = f"{members.file.path}: {member.name!r:.100}"
+    if member.deflated and member.size > max(_ANY_RATIO, _MOST_RATIO * member.packed):
+        raise LimitError(
+            f"{where}: {member.packed:,} bytes that unpack to {member.size:,}; at most "
+            f"{_MOST_RATIO} times as many are unpacked"
+        )
+    first = members.first(member, MOST_HEADER)
+    header = npy_header(member.name.removesuffix(".npy"), first, where)
+    if header.tensor is not None:
+        _check_length(header.tensor, header.length, member.size, where)
+    return header
+
+
+def _check_length(tensor: Tensor, begin: int, size: int, where: str) -> None:
+    if begin + tensor.nbytes != size:
+        raise CheckpointError(
+            f"{where}: {begin + tensor.nbytes:,} bytes by its shape, and {size:,} are there"
+        )
+
+
+def _load(members: Members, member: Member, tensor: Tensor) -> np.ndarray:
+    begin = tensor.offset or 0
+    ahead = b"" if member.deflated else members.first(member, begin)
+    flat = np.empty(tensor.size, dtype_of(tensor.dtype))
+    members.fill(member, begin, flat.view("uint8"), ahead)
+    return in_order(flat, tensor)

@@ -1,0 +1,98 @@
+"""Safetensors in several files, with an index that says which array is in which."""
+
+from __future__ import annotations
+
+import os
+from os import PathLike
+from typing import Any
+
+from steelyard.checkpoints._bytes import Bytes
+from steelyard.checkpoints._flat import Entry, FlatSource, left_out
+from steelyard.checkpoints._json import parse_json
+from steelyard.checkpoints._safetensors import tensors_of
+from steelyard.errors import CheckpointError, LimitError
+
+# Each stays open, so that a change while reading is seen.
+_MOST_SHARDS = 512
+_MOST_INDEX = 32 << 20
+
+
+def is_safetensors_index(head: bytes, path: str | PathLike[str]) -> bool:
+    """Whether a file is JSON and has the name of an index."""
+    return os.fspath(path).endswith(".safetensors.index.json") and head.lstrip()[:1] == b"{"
+
+
+def open_safetensors_index(path: str | PathLike[str]) -> FlatSource:
+    """The weights of all files that an index names; they lie next to it.
+
+    Raises:
+        CheckpointError: The index names a file that is no plain name or is not there, or an array
+            that is not where it says.
+    """
+    weight_map = _weight_map(path)
+    folder = os.path.dirname(os.fspath(path))
+    files: list[Bytes] = []
+    try:
+        entries: list[Entry] = []
+        notes: list[str] = []
+        for shard in sorted(set(weight_map.values())):
+            files.append(Bytes(os.path.join(folder, shard)))
+            found, note = tensors_of(files[-1])
+            notes += [note] if note else []
+            entries += _as_told(found, shard, weight_map, notes)
+        _check_all_there(os.fspath(path), weight_map, entries, notes)
+        return FlatSource(entries, files, " ".join(notes))
+    except BaseException:
+        for file in files:
+            file.close()
+        raise
+
+
+def _weight_map(path: str | PathLike[str]) -> dict[str, str]:
+    with Bytes(path) as file:
+        if file.size > _MOST_INDEX:
+            raise LimitError(f"{file.path}: an index of {file.size:,} bytes is too large")
+        told = parse_json(file.read(0, file.size), file.path)
+    found = told.get("weight_map") if isinstance(told, dict) else None
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{file.path}: it has no weight_map, so it is no index")
+    for name, shard in found.items():
+        if not _is_plain(shard):
+            raise CheckpointError(
+                f"{file.path}: {name!r:.100} is said to be in {shard!r:.100}, which is no plain "
+                f"name of a .safetensors file next to the index"
+            )
+    if len(shards := set(found.values())) > _MOST_SHARDS:
+        raise LimitError(f"{file.path}: {len(shards):,} files; at most {_MOST_SHARDS} are read")
+    return found
+
+
+def _is_plain(shard: Any) -> bool:
+    """A name, and no way out of the folder, on any system."""
+    if not isinstance(shard, str) or not shard.endswith(".safetensors") or len(shard) > 255:
+        return False
+    return not shard.startswith(".") and not set(shard) & set("/\\:\0") and shard.isprintable()
+
+
+def _as_told(
+    found: list[Entry], shard: str, weight_map: dict[str, str], notes: list[str]
+) -> list[Entry]:
+    """Those of a file that the index says to be in it."""
+    right = [entry for entry in found if weight_map.get(entry.tensor.name) == shard]
+    if len(right) < len(found):
+        chosen = {entry.tensor.name for entry in right}
+        others = [e.tensor.name for e in found if e.tensor.name not in chosen]
+        notes.append(left_out(others, f"because the index does not say that {shard} has it"))
+    return right
+
+
+def _check_all_there(
+    path: str, weight_map: dict[str, str], entries: list[Entry], notes: list[str]
+) -> None:
+    there = {entry.tensor.name for entry in entries}
+    missing = [name for name in weight_map if name not in there]
+    if missing and not any("NumPy has no dtype" in note for note in notes):
+        raise CheckpointError(
+            f"{path}: {missing[0]!r:.100} is not in {weight_map[missing[0]]!r:.100}, "
+            f"where the index says it is"
+        )
