@@ -356,3 +356,35 @@ def test_it_is_a_source_for_everything_else(tmp_path):
     assert len(sy.measure(source, "l2_norm")) == len(sy.weights(model))
     with pytest.raises(sy.errors.UnknownAddressError, match="Did you mean 'first/kernel'"):
         source.read("first/kernl")
+
+
+def _shared_deep():
+    x = keras.Input((4,))
+    shared = L.Dense(4, name="shared")
+    inner = keras.Sequential([keras.Input((4,)), shared, L.Dense(4)], name="inner")
+    return keras.Model(x, shared(inner(x)))
+
+
+def _shared_models():
+    x = keras.Input((4,))
+    core = keras.Sequential([keras.Input((4,)), L.Dense(4), L.Dense(4)], name="core")
+    a = keras.Sequential([keras.Input((4,)), core, L.Dense(4)], name="a")
+    return keras.Model(x, core(a(x)))
+
+
+def _shared_wrapped():
+    x = keras.Input((3, 4))
+    shared = L.Dense(4, name="shared")
+    return keras.Model(x, L.TimeDistributed(shared, name="time")(shared(x)))
+
+
+@pytest.mark.parametrize("build", [_shared_deep, _shared_models, _shared_wrapped])
+def test_what_is_shared_is_listed_once_at_its_shortest_address(build, tmp_path):
+    model = _randomized(build())
+    model.save(tmp_path / "x.keras")
+    source = open_hdf5_checkpoint(tmp_path / "x.keras")
+    live = sy.weights(model)
+    _same(source, live)
+    for spec in source.specs():
+        assert set(spec.aliases) == set(live[spec.address].spec.aliases)
+    assert any(spec.aliases for spec in source.specs())

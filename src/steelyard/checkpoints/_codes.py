@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from steelyard.checkpoints import _einsum
-from steelyard.checkpoints._keras_names import Named
+from steelyard.checkpoints._keras_place import Named
 from steelyard.errors import QuantizationError
 
 Read = Callable[[str], np.ndarray]

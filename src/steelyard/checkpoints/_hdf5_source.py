@@ -12,7 +12,7 @@ from steelyard.address import nearest
 from steelyard.checkpoints import _codes
 from steelyard.checkpoints import _leaf_table as table
 from steelyard.checkpoints._axis_letters import axes_of
-from steelyard.checkpoints._keras_names import Named
+from steelyard.checkpoints._keras_place import Named
 from steelyard.checkpoints._part import Part
 from steelyard.checkpoints._tensor import Tensor, checked_shape, dtype_of, effective, read_tensor
 from steelyard.checkpoints._worker import LIMITS, Worker
@@ -135,6 +135,7 @@ class HDF5Source:
             named.trainable,
             table.class_name(layer.kind) if layer.own else layer.kind,
             table.bases(layer.kind) if layer.own else (),
+            aliases=named.aliases,
             stored_shape=tensor.shape if shape != tensor.shape else None,
             axes=axes_of(layer, named.name, len(shape)),
         )

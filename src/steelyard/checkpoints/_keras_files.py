@@ -11,7 +11,8 @@ from typing import Any
 from steelyard.checkpoints._bounded_json import LONGEST, parse
 from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._hdf5_source import HDF5Source, Held, Oddity, held_in
-from steelyard.checkpoints._keras_names import Named, names
+from steelyard.checkpoints._keras_names import names
+from steelyard.checkpoints._keras_place import Named
 from steelyard.checkpoints._keras_tree import tree_of
 from steelyard.checkpoints._legacy_names import is_legacy, legacy_names
 from steelyard.checkpoints._part import Part

@@ -13,7 +13,7 @@ from typing import Any
 
 from steelyard.checkpoints import _leaf_table as table
 from steelyard.checkpoints._keras_config import Made, made, name_of
-from steelyard.checkpoints._keras_names import Named
+from steelyard.checkpoints._keras_place import Named
 
 
 def is_legacy(listing: dict[str, Any]) -> bool:
