@@ -102,6 +102,17 @@ def _quantized(mode):
     return build
 
 
+def _attention_in(mode):
+    def build():
+        x = keras.Input((5, 8))
+        y = L.MultiHeadAttention(2, 3, value_dim=4, name="mha")(x, x)
+        model = keras.Model(x, L.GroupQueryAttention(3, 4, 2, use_bias=False)(y, y))
+        model.quantize(mode)
+        return model
+
+    return build
+
+
 def _lora_and_codes():
     model = keras.Sequential([keras.Input((8,)), L.Dense(6), L.Dense(5)])
     model.layers[0].enable_lora(2)
@@ -154,6 +165,8 @@ ZOO = {
     "int8": _quantized("int8"),
     "int4": _quantized("int4"),
     "float8": _quantized("float8"),
+    "attention in int8": _attention_in("int8"),
+    "attention in int4": _attention_in("int4"),
     "lora and codes": _lora_and_codes,
     "reversible": _reversible,
     "frozen": _frozen,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from steelyard.checkpoints import _leaf_table as table
+from steelyard.checkpoints._attention import projection
 from steelyard.checkpoints._keras_attributes import of_container
 from steelyard.checkpoints._keras_config import Made, made, name_of, snake
 from steelyard.checkpoints._keras_place import Place, child, guessed
@@ -83,8 +84,9 @@ def of_known(place: Place) -> tuple[list[Place], set[str]]:
         if kind == "*":
             below += _of_list(place, group or Group(""), segment, config)
         elif kind and group is not None:
-            own = place.layer.config if said == "." else None
-            layer = Made(kind, own, {}, place.layer.sure, True, "".join(axes))
+            layer = Made(kind, place.layer.config, {}, place.layer.sure, True)
+            if said != ".":
+                layer = projection(place.layer, segment, "".join(axes), group)
             below.append(child(place, group, segment, layer, "exact"))
         elif not kind:
             below += _wrapped(place, group, segment, config)

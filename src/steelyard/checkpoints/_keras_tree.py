@@ -18,6 +18,7 @@ class Group:
         is_layer: Whether a layer was saved here, rather than a list or dictionary.
         variables: The path of each variable, by its number.
         dtypes: Its dtype.
+        shapes: Its shape.
         children: The groups below.
     """
 
@@ -26,6 +27,7 @@ class Group:
     is_layer: bool = False
     variables: dict[str, str] = field(default_factory=dict)
     dtypes: dict[str, str] = field(default_factory=dict)
+    shapes: dict[str, list[int]] = field(default_factory=dict)
     children: dict[str, Group] = field(default_factory=dict)
 
     @property
@@ -60,6 +62,7 @@ def tree_of(listings: list[dict[str, Any]]) -> tuple[Group, list[str]]:
             group = _at(root, where.rpartition("/")[0])
             group.variables[number] = tensor["path"]
             group.dtypes[number] = tensor["dtype"]
+            group.shapes[number] = tensor["shape"]
     for group in root.below():
         group.children = {key: group.children[key] for key in sorted(group.children, key=natural)}
         group.variables = {n: group.variables[n] for n in sorted(group.variables, key=natural)}
