@@ -138,6 +138,13 @@ def main() -> None:
         "bases": ["keras.src.layers.rnn.conv_lstm.ConvLSTMCell"],
         "own": table_of_cell(table),
     }
+    # The one layer of `keras.applications` that is not in `keras.layers`. Others give their own
+    # classes this name too, so that a name alone does not lead here.
+    table["LayerScale"] = {
+        "snake": "",
+        "bases": ["keras.src.applications.convnext.LayerScale", *table["Dense"]["bases"][1:]],
+        "own": [{"when": {}, "mode": "", "leaves": [[0, "gamma", True]]}],
+    }
     for row in [row for row in table.values() if row["bases"]]:
         table.setdefault(row["bases"][0].rpartition(".")[2], row)
     lines = [f"{json.dumps(name)}: {json.dumps(row)}" for name, row in sorted(table.items())]

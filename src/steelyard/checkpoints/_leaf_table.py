@@ -72,7 +72,7 @@ def class_name(kind: str) -> str:
 
 @functools.cache
 def _by_key() -> dict[str, str]:
-    return {row["snake"]: kind for kind, row in known().items()}
+    return {row["snake"]: kind for kind, row in known().items() if row["snake"]}
 
 
 def _leaves(variant: dict[str, Any]) -> list[Leaf]:
