@@ -44,7 +44,8 @@ def _mode(shape: tuple[int, ...] | None, group: Group) -> str:
     count, stored = len(group.variables), tuple(group.shapes["0"])
     if shape is None:
         return ""
-    if count >= 4 and len(stored) == 2:
+    halved = ((shape[0] + 1) // 2, *shape[1:])  # as Keras 3.13 packs
+    if (count >= 4 and len(stored) == 2) or (stored == halved != shape and count <= 3):
         return "int4"
     # An axis of one code is packed into one byte, and no shorter for it.
     return "int8" if stored == shape and 1 not in shape and count <= 3 else ""
