@@ -355,6 +355,24 @@ def test_legacy_file_says_the_names_itself(kind, tmp_path):
         assert (spec.trainable, spec.layer) == (live[address].trainable, live[address].layer)
 
 
+@pytest.mark.parametrize("kind", ["lora", "int8", "lora and codes", "attention in int8"])
+def test_legacy_file_gives_what_the_layer_computes_with(kind, tmp_path):
+    model = ZOO[kind]()
+    model.save(tmp_path / "x.h5")
+    source = open_hdf5_checkpoint(tmp_path / "x.h5")
+    live = sy.weights(model)
+    assert set(source.naming) == set(live.addresses)
+    for address in live.addresses:
+        wanted = live[address].numpy()
+        try:
+            found = source.read(address)
+        except sy.errors.QuantizationError:
+            assert kind == "attention in int8"
+            continue
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6, err_msg=address)
+        assert source.stored(address).keys() == live[address].stored().keys()
+
+
 def test_application_is_named_to_the_last_weight(tmp_path):
     model = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), classes=4)
     model.save(tmp_path / "x.keras")

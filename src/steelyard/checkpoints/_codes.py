@@ -40,6 +40,33 @@ def parts_of(named: Named) -> dict[str, str]:
     return {name: named.beside[name] for name in names if name in named.beside}
 
 
+def lora_of(named: Named) -> dict[str, str]:
+    """The paths of the two LoRA factors; a `.keras` has none, since Keras merges them there."""
+    names = [f"lora_{named.name}_{factor}" for factor in "ab"]
+    return {n: named.beside[n] for n in names} if set(names) <= named.beside.keys() else {}
+
+
+def with_lora(named: Named, value: np.ndarray, read: Read) -> np.ndarray:
+    """`W + alpha / rank · A @ B`, where the file has the factors beside the weight.
+
+    Raises:
+        QuantizationError: The config does not say how strong they are.
+    """
+    factors = [read(path).astype(value.dtype) for path in lora_of(named).values()]
+    if not factors:
+        return value
+    config = named.layer.config or {}
+    alpha, rank = config.get("lora_alpha"), config.get("lora_rank")
+    if not isinstance(rank, int) or not isinstance(alpha, int | float) or not rank:
+        raise _unknown(named, "LoRA is beside it, and the config does not say how strong it is")
+    if factors[0].shape[-1:] != factors[1].shape[:1]:
+        raise _unknown(named, "LoRA is beside it, and its factors do not fit each other")
+    added = np.tensordot(factors[0], factors[1], 1) * (alpha / rank)
+    if added.shape != value.shape:
+        raise _unknown(named, "LoRA is beside it, and is not of its shape")
+    return (value + added).astype(value.dtype)
+
+
 def value_of(named: Named, read: Read) -> np.ndarray:
     """What the layer computes with, in float32.
 

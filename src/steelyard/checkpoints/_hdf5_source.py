@@ -87,8 +87,10 @@ class HDF5Source:
         """
         named = self._find(address)
         if _codes.is_coded(named, self._held[named.stored].tensor.dtype):
-            return _codes.value_of(named, self._raw)
-        return effective(self._raw(named.stored))
+            value = _codes.value_of(named, self._raw)
+        else:
+            value = effective(self._raw(named.stored))
+        return _codes.with_lora(named, value, self._raw)
 
     def stored(self, address: str) -> dict[str, np.ndarray]:
         """The raw arrays that make up a weight, by their names, each in its own dtype."""
@@ -96,6 +98,7 @@ class HDF5Source:
         parts = {named.name: named.stored}
         if _codes.is_coded(named, self._held[named.stored].tensor.dtype):
             parts = _codes.parts_of(named)
+        parts |= _codes.lora_of(named)
         return {name: self._raw(path) for name, path in parts.items()}
 
     def close(self) -> None:

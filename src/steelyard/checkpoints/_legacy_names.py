@@ -8,7 +8,9 @@ calls the cell of an LSTM by its class.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from steelyard.checkpoints import _leaf_table as table
@@ -36,7 +38,15 @@ def legacy_names(listing: dict[str, Any], config: Any) -> list[Named]:
             path = f"{group}/{weight}"
             if path in paths:
                 found.setdefault(path, _named(path, name, weight, layers.get(name), model))
-    return list(found.values())
+    return _together(list(found.values()))
+
+
+def _together(named: list[Named]) -> list[Named]:
+    """Tells each variable of those that its layer has beside it, such as a scale."""
+    beside: dict[str, dict[str, str]] = defaultdict(dict)
+    for one in named:
+        beside[one.address.rpartition("/")[0]][one.name] = one.stored
+    return [replace(one, beside=beside[one.address.rpartition("/")[0]]) for one in named]
 
 
 def _layer_names(groups: dict[str, Any], root: str) -> list[str]:
@@ -60,7 +70,9 @@ def _named(path: str, name: str, weight: str, config: Any, model: Made) -> Named
     layer = made(config)
     top = [] if name == "top_level_model_weights" else [name]
     trains = model.trainable is not False
-    steps = segments[1:] if top and segments[:1] == top and len(segments) > 1 else segments
+    # Made later, as LoRA is, its path begins with the model around.
+    at = segments.index(name) + 1 if name in segments[:-1] else 0
+    steps = segments[at:]
     for step, inner in _steps(layer, steps[:-1]):
         top.append(step)
         layer = inner
