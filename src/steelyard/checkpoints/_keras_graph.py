@@ -35,7 +35,7 @@ def of_graph(place: Place) -> tuple[list[Place], set[str]]:
     for key, group in left.items():
         naming = "inferred" if group.name and place.layer.layers is None else "unknown"
         name = group.name or key
-        below.append(child(place, group, _segment(name), guessed(name), naming))
+        below.append(child(place, group, _segment(name), guessed(key), naming))
     return below, {"layers"}
 
 

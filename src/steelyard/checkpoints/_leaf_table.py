@@ -72,7 +72,9 @@ def class_name(kind: str) -> str:
 
 @functools.cache
 def _by_key() -> dict[str, str]:
-    return {row["snake"]: kind for kind, row in known().items() if row["snake"]}
+    # Some classes have a second name (`Convolution2D`), whose row says less.
+    rows = sorted(known().items(), key=lambda item: "own" in item[1])
+    return {row["snake"]: kind for kind, row in rows if row["snake"]}
 
 
 def _leaves(variant: dict[str, Any]) -> list[Leaf]:
