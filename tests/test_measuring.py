@@ -200,6 +200,15 @@ def test_ctrl_c_leaves_what_is_done(net, tmp_path):
     assert sy.Readings.load(path) == whole
 
 
+@pytest.mark.parametrize("name", ["readings.txt", "no folder/readings.csv"])
+def test_where_nothing_can_be_kept_nothing_is_begun(net, tmp_path, name):
+    def told(done, total):
+        pytest.fail("it began")
+
+    with pytest.raises(sy.SteelyardError):
+        sy.measure(net, "mean", resume=tmp_path / name, progress=told)
+
+
 def test_what_failed_is_taken_again(net):
     first = sy.measure(net, "spectral_norm", max_memory=200)
     assert "too large" in {reading.status for reading in first}

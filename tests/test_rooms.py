@@ -34,6 +34,8 @@ ROOMS = {
     "parametrizations": Room(2, ("errors", "live", "keras")),
     "opening": Room(2, WORDS, late=("live", "checkpoints")),
     "measuring": Room(3, (*WORDS, "metrics", "plan", "opening")),
+    "converting": Room(3, (*WORDS, "opening"), late=("checkpoints",)),
+    "diffing": Room(3, (*WORDS, "compare", "opening")),
     "rewrite": Room(3, (*WORDS, "live", "checkpoints", "opening")),
     "layers": Room(3, (*WORDS, "live", "refs", "metrics", "keras")),
     "substitutes": Room(3, (*WORDS, "live", "refs", "parametrizations", "keras")),
@@ -48,7 +50,7 @@ ROOMS = {
         late=(
             *(w for w in WORDS if w != "errors"),
             *("metrics", "checkpoints", "live", "plan", "compare", "refs", "opening"),
-            *("measuring", "rewrite"),
+            *("measuring", "converting", "diffing", "rewrite"),
             *("layers", "parametrizations", "substitutes", "findings", "saving"),
             *("monitor", "report", "steelyard", "keras"),
         ),

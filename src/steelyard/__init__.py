@@ -29,7 +29,9 @@ _NAMES = {
     "call": "symbolic",
     "catalog": "metrics",
     "clone_model": "saving",
+    "convert": "converting",
     "copy_weights": "rewrite",
+    "diff": "diffing",
     "load_model": "saving",
     "measure": "measuring",
     "parametrizations_of": "substitutes",
@@ -46,6 +48,8 @@ _ROOMS = ("errors", "layers", "metrics", "parametrizations")
 
 if TYPE_CHECKING:
     from steelyard import errors, layers, metrics, parametrizations
+    from steelyard.converting import convert
+    from steelyard.diffing import diff
     from steelyard.errors import SteelyardError
     from steelyard.findings import audit
     from steelyard.measuring import measure
@@ -78,7 +82,9 @@ __all__ = [
     "call",
     "catalog",
     "clone_model",
+    "convert",
     "copy_weights",
+    "diff",
     "errors",
     "layers",
     "load_model",

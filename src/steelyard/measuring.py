@@ -11,7 +11,7 @@ from steelyard.errors import Interrupted, SteelyardError
 from steelyard.metrics import chosen
 from steelyard.opening import weights
 from steelyard.plan import Plan, bytes_of, plan_of, run
-from steelyard.readings import Readings
+from steelyard.readings import Readings, check_path
 from steelyard.records import Reading
 from steelyard.selection import Weights
 
@@ -105,6 +105,7 @@ def _before(resume: Any, view: str, compat: str | None) -> Readings:
     if isinstance(resume, Readings):
         readings = resume
     else:
+        check_path(resume)
         readings = Readings.load(resume) if path.exists(fspath(resume)) else Readings(())
     told = {key: readings.info.get(key) for key in ("view", "compat")}
     if len(readings) and told != {"view": view, "compat": compat or ""}:

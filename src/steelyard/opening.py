@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any
 
 from steelyard.errors import SourceError
@@ -12,11 +12,13 @@ from steelyard.source import WeightSource
 
 
 def weights(source: Any, pattern: str = "**") -> Weights:
-    """The weights of a model, layer or other source, by address.
+    """The weights of a model, layer, file or other source, by address.
 
     Args:
-        source: A Keras model or layer (addresses are relative to it), or any object that keeps
-            the protocol `steelyard.source.WeightSource`.
+        source: A Keras model or layer (addresses are relative to it); the path of a checkpoint:
+            `.keras`, `.weights.h5`, `.h5`, safetensors, `.npz` or PyTorch's; or any
+            object that keeps the protocol `steelyard.source.WeightSource`. Nothing that a file
+            names is run or imported.
         pattern: Which of them, as `Weights.select` reads it.
 
     Returns:
@@ -24,6 +26,7 @@ def weights(source: Any, pattern: str = "**") -> Weights:
 
     Raises:
         SourceError: If `source` holds no weights, or none yet because it is not built.
+        CheckpointError: If a file cannot be read; says what and where.
         UnknownAddressError: If the pattern matches nothing.
     """
     selection = _open(source)
@@ -41,18 +44,17 @@ def _open(source: Any) -> Weights:
         live = LiveSource(source)
         specs = live.specs()
         return Weights(live, specs, live.note, live.also)
+    if isinstance(source, str | PathLike):
+        from steelyard.checkpoints import open_checkpoint
+
+        source = open_checkpoint(source)
     if isinstance(source, WeightSource) and not isinstance(source, type):
-        return Weights(source)
+        return Weights(source, note=getattr(source, "note", ""))
     raise SourceError(_why_not(source, keras))
 
 
 def _why_not(source: Any, keras: Any) -> str:
     """What was handed in instead of a source, and what to hand in."""
-    if isinstance(source, str | PathLike):
-        return (
-            f"This version reads no files. Load it with keras.models.load_model and pass the "
-            f"model. Received: {fspath(source)!r}"
-        )
     kind = source if isinstance(source, type) else type(source)
     what = f"Received: {kind.__module__}.{kind.__qualname__}"
     if isinstance(source, type):

@@ -182,7 +182,7 @@ class Metric:
 
 CHANGE_KINDS = {
     "copied": "the target has the source's value now",
-    "reshaped": "both have it, in different shapes; a copy has carried it over",
+    "reshaped": "both have it, in different shapes; where it was copied, it was carried over",
     "skipped": "both have it, and the target kept its own; the reason says why",
     "missing": "the target has it and the source lacks it; the target kept its own",
     "unused": "the source has it and the target has no place for it",
@@ -192,6 +192,7 @@ CHANGE_KINDS = {
     "removed": "only the first of two sources has it",
     "renamed": "both have its value, at different addresses",
     "changed": "both have it, with different values; the amount says by how much",
+    "failed": "it could not be read, so whether it differs is open; the reason says why",
 }
 
 
@@ -212,7 +213,9 @@ class Change:
         dtype: The dtype in which the target stores it.
         source_dtype: The dtype in which the source stores it.
         amount: By how much the values differ: the norm of the difference over that of the source's
-            value; None where nobody compared them.
+            value; None where nobody compared them. Infinite if the source is 0, or if an entry is
+            NaN or infinite in one and not the same in the other.
+        numbers: What else was measured of a difference, each with the name of its metric.
     """
 
     address: str
@@ -224,6 +227,7 @@ class Change:
     dtype: str | None = None
     source_dtype: str | None = None
     amount: float | None = None
+    numbers: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in CHANGE_KINDS:

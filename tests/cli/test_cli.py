@@ -38,7 +38,11 @@ def _no_backend_named(monkeypatch, tmp_path):
 # --- help, version, wrong usage -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["demo", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["-h"], ["--version"], *([name, "--help"] for name in steelyard.cli._VERBS)],
+    ids=" ".join,
+)
 def test_help_and_version_load_nothing_heavy(arguments):
     code = (
         f"import sys; from steelyard.cli import main; main({arguments!r}, standalone_mode=False)\n"
@@ -53,6 +57,11 @@ def test_help_names_every_verb():
     result = run("--help")
     assert result.exit_code == 0
     assert all(f"  {name}" in result.output for name in main.list_commands(click.Context(main)))
+
+
+def test_a_verb_may_have_the_name_of_a_builtin():
+    assert run("list", "--help").exit_code == 0
+    assert run("--help").exit_code == 0  # that `cli.list` is a module now does no harm
 
 
 def test_version():

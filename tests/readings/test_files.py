@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import pytest
 
 from steelyard.errors import MissingDependencyError, SteelyardError
-from steelyard.readings import Readings, _files
+from steelyard.readings import Readings, _files, check_path
 from steelyard.readings._heading import SCHEMA
 from steelyard.records import STATUSES, Reading
 
@@ -158,6 +158,17 @@ def test_an_unknown_ending_is_refused_before_anything_is_written(tmp_path, name)
         with pytest.raises(SteelyardError, match=r"'\.parquet', '\.csv', '\.jsonl'\. Received: "):
             do(tmp_path / name)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["readings.txt", "no folder/readings.csv"])
+def test_a_path_can_be_asked_before(tmp_path, name):
+    check_path(tmp_path / "readings.csv")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(SteelyardError) as asked:
+        check_path(tmp_path / name)
+    with pytest.raises(SteelyardError) as saved:
+        Readings().save(tmp_path / name)
+    assert str(asked.value) == str(saved.value)
 
 
 def test_a_missing_folder_is_named(tmp_path):

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from steelyard.readings import Readings
+from steelyard.readings import Readings, grid
 from steelyard.readings._notes import SIGNS
 from steelyard.records import STATUSES, Reading
 
@@ -183,3 +183,24 @@ def test_a_table_loads_no_other_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+# --- As many rows and columns as are asked for ----------------------------------------------------
+
+
+def many():
+    return [Reading(f"layer_{i}", f"metric_{j}", 1.0) for i in range(60) for j in range(30)]
+
+
+def test_a_grid_of_everything():
+    shown = grid(many(), {}, most=None, widest=None)
+    assert [column.head for column in shown.columns[1:]] == [f"metric_{j}" for j in range(30)]
+    assert all(len(column.cells) == 60 for column in shown.columns)
+    assert shown.cut == 0
+
+
+def test_a_grid_that_fits():
+    shown = grid(many(), {}, most=10, widest=50)
+    assert (shown.cut, len(shown.columns[0].cells)) == (50, 10)
+    assert sum(column.width + 2 for column in shown.columns) - 2 <= 50
+    assert shown.below[0].startswith("… 26 more metrics")

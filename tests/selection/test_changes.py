@@ -86,6 +86,24 @@ def test_a_difference_says_by_how_much():
     )
 
 
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (Change("w", "unchanged", "w", "", (2,), (2,), "int8", "int8"), True),
+        (Change("w", "unchanged", "w", "", (2,), (2,), "int8", "float32"), False),
+        (Change("w", "unchanged", "v", "", (2,), (2,), "int8", "int8"), False),
+        *((Change("w", kind, "w"), False) for kind in CHANGE_KINDS if kind != "unchanged"),
+    ],
+)
+def test_identical(change, same):
+    assert Changes([change]).identical is same
+    assert Changes().identical
+
+
+def test_what_could_not_be_read_stands_first():
+    assert "1 failed" in repr(Changes([Change("w", "failed", "w", "could not be compared")]))
+
+
 def test_html_is_escaped(changes):
     table = Changes([Change("<b>", "copied", "a&b")], note="<i>")._repr_html_()
     assert "&lt;b&gt;" in table and "a&amp;b" in table and "&lt;i&gt;" in table

@@ -70,6 +70,10 @@ class Bytes:
             )
         return count
 
+    def fileno(self) -> int:
+        """The number of the open file, for a child process to inherit."""
+        return self._file
+
     def close(self) -> None:
         """Closes the file; after that nothing can be read."""
         if self._file >= 0:

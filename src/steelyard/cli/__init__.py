@@ -7,7 +7,7 @@ import click as _click
 
 __all__ = ["main"]
 
-_VERBS = ("demo", "metrics")
+_VERBS = ("list", "measure", "diff", "metrics", "demo")
 
 
 def _remember(context: _click.Context, _: _click.Parameter, value: bool) -> None:
@@ -44,7 +44,8 @@ class _Verbs(_click.Group):
     """Opens a verb's file when it is asked for, and turns errors into a line and a status."""
 
     def list_commands(self, ctx: _click.Context) -> list[str]:
-        return list(_VERBS)
+        # Not `list(…)`: in this package, once its verb was used, that is the verb.
+        return [*_VERBS]
 
     def get_command(self, ctx: _click.Context, cmd_name: str) -> _click.Command | None:
         if cmd_name not in _VERBS:

@@ -23,7 +23,7 @@ def parameters(found: PowerLaw, name: str) -> tuple[tuple[float, ...], bool]:
     Exponent and rate of the cutoff; rate; or mean and standard deviation of the logarithms. They
     are not settled where the likelihood still grows at the edge of what is searched.
     """
-    one, *rest = _FITS[name](_scaled(found), found.alpha)[0]
+    one, *rest = _FITS[name](_scaled(found))[0]
     if name == "truncated power law":
         low, high = _cutoffs(one)[0]
         return (one, rest[0] / found.xmin), low + 1e-3 < one < high - 1e-3
@@ -47,7 +47,7 @@ def against(found: PowerLaw, name: str) -> tuple[float, float]:
     if (total := float(np.sum(logs))) > 0:
         best = 1 + len(x) / total
         power = math.log(best - 1) - best * logs
-    other = _FITS[name](x, found.alpha)[1]
+    other = _FITS[name](x)[1]
     difference = power - other
     ratio = float(np.sum(difference))
     if name == "truncated power law":
@@ -62,12 +62,12 @@ def _scaled(found: PowerLaw) -> np.ndarray:
     return found.tail / found.xmin
 
 
-def _exponential(x: np.ndarray, alpha: float) -> tuple[tuple[float, ...], np.ndarray]:
+def _exponential(x: np.ndarray) -> tuple[tuple[float, ...], np.ndarray]:
     rate = 1 / max(float(np.mean(x)) - 1, 1e-300)
     return (rate,), math.log(rate) - rate * (x - 1)
 
 
-def _lognormal(x: np.ndarray, alpha: float) -> tuple[tuple[float, ...], np.ndarray]:
+def _lognormal(x: np.ndarray) -> tuple[tuple[float, ...], np.ndarray]:
     from scipy.special import log_ndtr
 
     logs = np.log(x)
@@ -88,7 +88,7 @@ def _lognormal(x: np.ndarray, alpha: float) -> tuple[tuple[float, ...], np.ndarr
 _LOGNORMAL = ((-50.0, 50.0), (-6.0, 6.0))
 
 
-def _truncated(x: np.ndarray, alpha: float) -> tuple[tuple[float, ...], np.ndarray]:
+def _truncated(x: np.ndarray) -> tuple[tuple[float, ...], np.ndarray]:
     logs = np.log(x)
     exponent = 1 + len(x) / max(float(np.sum(logs)), 1e-300)
 
@@ -114,7 +114,7 @@ def _cutoffs(exponent: float) -> tuple[tuple[float, float], ...]:
     return (-10.0, max(2 * exponent, 5.0)), (-20.0, 5.0)
 
 
-_FITS: dict[str, Callable[[np.ndarray, float], tuple[tuple[float, ...], np.ndarray]]] = {
+_FITS: dict[str, Callable[[np.ndarray], tuple[tuple[float, ...], np.ndarray]]] = {
     "truncated power law": _truncated,
     "exponential": _exponential,
     "log-normal": _lognormal,

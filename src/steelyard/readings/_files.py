@@ -27,6 +27,24 @@ def save(
     Raises:
         SteelyardError: If it cannot be written; then nothing was.
     """
+    target, kind = _checked(path)
+    rows = [row_of(reading) for reading in readings]
+    _replace(target, kind.dump(rows, heading(info, len(rows))))
+
+
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Whether readings can be saved to a path: asked before long work, not after it.
+
+    Raises:
+        SteelyardError: If its ending is none of the formats, or there is no such folder.
+        MissingDependencyError: If PyArrow is needed and not installed.
+    """
+    _, kind = _checked(path)
+    if kind is _parquet:
+        _parquet.library("pyarrow.parquet")
+
+
+def _checked(path: str | os.PathLike[str]) -> tuple[Path, ModuleType]:
     # A link is followed: what it points at is replaced.
     target = Path(os.path.realpath(path))
     kind = _format(Path(path))
@@ -37,8 +55,7 @@ def save(
         )
     if target.is_dir():
         raise SteelyardError(f"{str(path)!r} is a folder; readings are written to a file.")
-    rows = [row_of(reading) for reading in readings]
-    _replace(target, kind.dump(rows, heading(info, len(rows))))
+    return target, kind
 
 
 def load(path: str | os.PathLike[str]) -> tuple[list[Reading], dict[str, Any]]:

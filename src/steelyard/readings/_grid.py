@@ -38,14 +38,27 @@ class Grid(NamedTuple):
     below: Sequence[str]
 
 
-def grid(readings: Sequence[Reading], info: Mapping[str, Any]) -> Grid:
-    """Address × metric, where several addresses have most of the metrics; else a row a reading."""
+def grid(
+    readings: Sequence[Reading],
+    info: Mapping[str, Any],
+    *,
+    most: int | None = _MOST_ROWS,
+    widest: int | None = _WIDTH,
+) -> Grid:
+    """Address × metric, where several addresses have most of the metrics; else a row a reading.
+
+    Args:
+        readings: What is shown.
+        info: What is known of them all.
+        most: How many rows, of more of which the middle is left out; None for all.
+        widest: How many letters, after which columns are left out; None for all.
+    """
     below = [total(readings, info), *notes(readings)]
     addresses = list(dict.fromkeys(reading.address for reading in readings))
     metrics = list(dict.fromkeys(reading.metric for reading in readings))
     if len(addresses) > 1 and 3 * len(readings) >= 2 * len(addresses) * len(metrics):
-        return _crossed(readings, addresses, metrics, below)
-    shown, cut, cut_at = _cut(readings)
+        return _crossed(readings, addresses, metrics, below, most, widest)
+    shown, cut, cut_at = _cut(readings, most)
     columns = (
         Column("address", [plain(reading.address) for reading in shown]),
         Column("metric", [plain(reading.metric) for reading in shown]),
@@ -60,8 +73,10 @@ def _crossed(
     addresses: Sequence[str],
     metrics: Sequence[str],
     below: Sequence[str],
+    most: int | None,
+    widest: int | None,
 ) -> Grid:
-    shown, cut, cut_at = _cut(addresses)
+    shown, cut, cut_at = _cut(addresses, most)
     there = {(reading.address, reading.metric): reading for reading in readings}
     columns = [Column("address", [plain(address) for address in shown])]
     width = columns[0].width
@@ -69,7 +84,7 @@ def _crossed(
         cells = _cells([there.get((address, metric)) for address in shown])
         column = Column(plain(metric), cells, to_the_right=True)
         width += GAP + column.width
-        if width > _WIDTH and i > 0:
+        if widest is not None and width > widest and i > 0:
             return Grid(columns, cut, cut_at, [_more(metrics[i:]), *below])
         columns.append(column)
     return Grid(columns, cut, cut_at, below)
@@ -81,11 +96,11 @@ def _more(metrics: Sequence[str]) -> str:
     return f"… {columns}: {names}; .metrics names all, .filter(metric=…) shows some"
 
 
-def _cut(items: Sequence[Any]) -> tuple[Sequence[Any], int, int]:
+def _cut(items: Sequence[Any], most: int | None) -> tuple[Sequence[Any], int, int]:
     """The first and the last of many, how many are left out, and after how many."""
-    if len(items) <= _MOST_ROWS:
+    if most is None or len(items) <= most:
         return items, 0, 0
-    half = _MOST_ROWS // 2
+    half = most // 2
     return (*items[:half], *items[-half:]), len(items) - 2 * half, half
 
 

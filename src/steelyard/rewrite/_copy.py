@@ -10,10 +10,9 @@ from steelyard.errors import SourceError
 from steelyard.live import LiveSource
 from steelyard.opening import weights
 from steelyard.rewrite._match import Supply, match
-from steelyard.rewrite._rename import Rename
 from steelyard.rewrite._report import Report
 from steelyard.rewrite._transfer import Transfer
-from steelyard.selection import Changes, Weight, Weights
+from steelyard.selection import Changes, Rename, Weight, Weights
 from steelyard.source import EditableSource
 
 

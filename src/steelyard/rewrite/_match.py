@@ -13,8 +13,7 @@ from steelyard.errors import AmbiguousAddressError
 from steelyard.live import LiveSource, stored
 from steelyard.records import Change
 from steelyard.rewrite._fit import is_regrouped
-from steelyard.rewrite._rename import Rename, renamed
-from steelyard.selection import Weight, Weights
+from steelyard.selection import Rename, Weight, Weights, renamed
 from steelyard.source import EditableSource
 
 LEFT_OUT = "left out by `rename`"

@@ -13,7 +13,8 @@ Row = tuple[str, ...]
 _HEAD: Row = ("kind", "address", "shape", "from", "why")
 # Among many that went well, the few that did not must be seen.
 _ORDER = (
-    *("skipped", "missing", "unused", "removed", "added", "renamed", "reshaped", "changed"),
+    *("failed", "skipped", "missing", "unused"),
+    *("removed", "added", "renamed", "reshaped", "changed"),
     *("copied", "merged", "unchanged"),
 )
 _WORDS = {"missing": "missing in the source", "unused": "unused of the source"}
@@ -39,6 +40,12 @@ def text_table(changes: Sequence[Change], note: str = "") -> str:
     for kept, cut in groups:
         lines += [*(_line(row, widths) for row in kept), *([cut] if cut else [])]
     return "\n".join([*lines, *([plain(note)] if note else [])])
+
+
+def change_rows(changes: Sequence[Change]) -> list[Row]:
+    """The head and a row for each change, kind by kind, none left out."""
+    order = sorted(changes, key=lambda change: _ORDER.index(change.kind))
+    return [_HEAD, *map(_row, order)]
 
 
 def html_table(changes: Sequence[Change], note: str = "") -> str:
@@ -67,7 +74,7 @@ def _groups(changes: Sequence[Change]) -> Iterator[tuple[list[Row], str]]:
 
 def _row(change: Change) -> Row:
     why = change.reason
-    if change.amount is not None:
+    if change.amount:
         why = f"by {change.amount:.3g}" + (f"; {why}" if why else "")
     shape = change.source_shape if change.shape is None else change.shape
     origin = "" if change.source in (None, change.address) else change.source

@@ -35,7 +35,7 @@ class Changes(Sequence[Change]):
 
     @property
     def reshaped(self) -> Changes:
-        """Those that both have in different shapes, and that were carried over."""
+        """Those that both have in different shapes; where they were copied, carried over."""
         return self.of("reshaped")
 
     @property
@@ -82,6 +82,21 @@ class Changes(Sequence[Change]):
     def changed(self) -> Changes:
         """Those that two sources have with different values."""
         return self.of("changed")
+
+    @property
+    def failed(self) -> Changes:
+        """Those that could not be read, so that nothing is known of them."""
+        return self.of("failed")
+
+    @property
+    def identical(self) -> bool:
+        """Whether nothing differs: each weight is unchanged, its dtype and its address too."""
+        return all(
+            change.kind == "unchanged"
+            and change.dtype == change.source_dtype
+            and change.source in (None, change.address)
+            for change in self._changes
+        )
 
     def of(self, *kinds: str) -> Changes:
         """Those of some kinds, which `steelyard.records.CHANGE_KINDS` lists.

@@ -1,9 +1,10 @@
-import keras  # noqa: F401  (before the rooms that need it)
 import pytest
 
 from steelyard.address import Pattern
 from steelyard.errors import AddressError, PatternError, UnknownAddressError
-from steelyard.rewrite._rename import renamed
+from steelyard.selection import renamed
+
+pytestmark = pytest.mark.no_keras
 
 ADDRESSES = ("encoder/0/kernel", "encoder/0/bias", "encoder/1/kernel", "encoders/kernel", "alpha")
 

@@ -1,0 +1,133 @@
+"""The process that parses HDF5: it gets an open file and questions, and gives plain answers.
+
+It may be driven into an endless loop or a crash by what it reads; whoever started it
+(`_worker.py`) survives that. It imports NumPy and h5py only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import resource
+import struct
+import sys
+from typing import Any
+
+import h5py
+import numpy as np
+
+from steelyard.checkpoints._hdf5 import Excess, Listing
+
+_PIECE = 8 << 20
+
+
+class Window(io.RawIOBase):
+    """A part of an open file as a file of its own, for h5py to seek and read in."""
+
+    def __init__(self, file: int, start: int, size: int) -> None:
+        self._file, self._start, self._size, self._at = file, start, size, 0
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """It can be sought in."""
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Goes to a place, as of any file."""
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """The present place."""
+        return self._at
+
+    def readinto(self, target: Any) -> int:
+        """Fills a buffer as far as there are bytes."""
+        view = memoryview(target).cast("B")[: max(0, self._size - self._at)]
+        got = os.preadv(self._file, [view], self._start + self._at) if len(view) else 0
+        self._at += got
+        return got
+
+
+def main() -> None:
+    """Answers one question a line, until there are no more."""
+    setup = json.loads(sys.stdin.buffer.readline())
+    _limit(setup["memory"], setup["seconds"])
+    out = sys.stdout.buffer
+    try:
+        window = Window(setup["file"], setup["start"], setup["size"])
+        root = h5py.File(window, "r")
+    except MemoryError:
+        return _answer(out, {"limit": "it asks for more memory than is allowed"})
+    except Exception as error:
+        return _answer(out, {"error": _first_line(error)})
+    for line in sys.stdin.buffer:
+        question = json.loads(line)
+        try:
+            if "read" in question:
+                _read(out, root[question["read"]], question["most"])
+            else:
+                _answer(out, {"listing": Listing(root, setup).run()})
+        except Excess as error:
+            _answer(out, {"limit": str(error)})
+        except (MemoryError, RecursionError):
+            _answer(out, {"limit": "it asks for more memory than is allowed"})
+        except Exception as error:
+            _answer(out, {"error": _first_line(error)})
+
+
+def _limit(memory: int, seconds: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for which, most in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_CPU, seconds)):
+        hard = resource.getrlimit(which)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        with contextlib.suppress(OSError, ValueError):  # not every system has each of them
+            resource.setrlimit(which, (most, most))
+
+
+def _read(out: Any, data: Any, most: int) -> None:
+    """Sends a dataset that is not in one piece: its values in the file's dtype, slice by slice."""
+    size = data.size * data.id.get_type().get_size()
+    if size > most:
+        raise Excess(f"{data.name} takes {size:,} bytes, and {most:,} are allowed")
+    _answer(out, {"bytes": size})
+    for place in _slices(data):
+        out.write(_raw(data, place).data)
+    out.flush()
+
+
+def _raw(data: Any, place: slice) -> np.ndarray:
+    """The bytes of a slice as they are in the file: nothing is widened on the way."""
+    kind = data.id.get_type()
+    shape = (place.stop - place.start, *data.shape[1:]) if data.shape else ()
+    target = np.empty(shape, f"V{kind.get_size()}")
+    space, memory = data.id.get_space(), h5py.h5s.create(h5py.h5s.SCALAR)
+    if shape:
+        space.select_hyperslab((place.start, *(0 for _ in shape[1:])), shape)
+        memory = h5py.h5s.create_simple(shape)
+    data.id.read(memory, space, target, kind)
+    return target.reshape(-1).view("u1")
+
+
+def _slices(data: Any) -> list[slice]:
+    if not data.shape:
+        return [slice(0, 1)]
+    row = data.size // max(1, data.shape[0]) * data.id.get_type().get_size()
+    step = max(1, _PIECE // max(1, row))
+    starts = range(0, data.shape[0], step) if row else ()
+    return [slice(i, min(i + step, data.shape[0])) for i in starts]
+
+
+def _answer(out: Any, answer: dict[str, Any]) -> None:
+    text = json.dumps(answer).encode()
+    out.write(struct.pack("<Q", len(text)) + text)
+    out.flush()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:300]

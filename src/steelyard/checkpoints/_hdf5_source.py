@@ -1,0 +1,184 @@
+"""The weights of a Keras file, or of its shards, as a source."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from steelyard.address import nearest
+from steelyard.checkpoints import _codes
+from steelyard.checkpoints import _leaf_table as table
+from steelyard.checkpoints._axis_letters import axes_of
+from steelyard.checkpoints._keras_names import Named
+from steelyard.checkpoints._part import Part
+from steelyard.checkpoints._tensor import Tensor, checked_shape, dtype_of, effective, read_tensor
+from steelyard.checkpoints._worker import LIMITS, Worker
+from steelyard.errors import CheckpointError, LimitError, UnknownAddressError
+from steelyard.records import WeightSpec
+
+
+class Oddity(NamedTuple):
+    """Something in a file that an honest one does not have, or that was not read.
+
+    Args:
+        code: What it is, in a word: `"link"`, `"external"`, `"virtual"`, `"alias"`, `"dtype"`, …
+        place: The path in the file.
+        message: What is there, as a clause.
+    """
+
+    code: str
+    place: str
+    message: str
+
+
+class Held(NamedTuple):
+    """A dataset, and the process that has its file open."""
+
+    tensor: Tensor
+    worker: Worker
+    declared: int
+    kept: int
+
+
+class HDF5Source:
+    """Lists the weights of HDF5 files that Keras wrote, and reads one at a time.
+
+    Args:
+        held: Every dataset, by its path.
+        named: Those that are weights, in the order of the model.
+        findings: What is odd.
+        note: What a reader of the list should know.
+        parts: What to close.
+
+    Attributes:
+        naming: Address → how certain it is: `"exact"`, `"inferred"`, `"unknown"`.
+        stored_path: Address → the path in the file.
+    """
+
+    def __init__(
+        self,
+        held: dict[str, Held],
+        named: list[Named],
+        findings: list[Oddity],
+        note: str,
+        parts: list[Part],
+    ) -> None:
+        named = [one for one in _unrepeated(named) if one.stored in held]
+        self._held, self._parts = held, parts
+        self._named = {one.address: one for one in named}
+        self.naming = {one.address: one.naming for one in named}
+        self.stored_path = {one.address: one.stored for one in named}
+        self.findings = tuple(findings)
+        self.note = note
+        self._specs = tuple(self._spec(one) for one in named)
+
+    def specs(self) -> tuple[WeightSpec, ...]:
+        """All weights, each once, in the order of the model as far as the file tells it."""
+        return self._specs
+
+    def read(self, address: str) -> np.ndarray:
+        """The effective value at an address, as `steelyard.source.WeightSource` says.
+
+        Raises:
+            QuantizationError: It is stored as codes whose way back is not known.
+        """
+        named = self._find(address)
+        if _codes.is_coded(named, self._held[named.stored].tensor.dtype):
+            return _codes.value_of(named, self._raw)
+        return effective(self._raw(named.stored))
+
+    def stored(self, address: str) -> dict[str, np.ndarray]:
+        """The raw arrays that make up a weight, by their names, each in its own dtype."""
+        named = self._find(address)
+        parts = {named.name: named.stored}
+        if _codes.is_coded(named, self._held[named.stored].tensor.dtype):
+            parts = _codes.parts_of(named)
+        return {name: self._raw(path) for name, path in parts.items()}
+
+    def close(self) -> None:
+        """Closes the files; after that nothing can be read."""
+        for held in self._held.values():
+            held.worker.close()
+        for part in self._parts:
+            part.close()
+
+    def _find(self, address: str) -> Named:
+        if (named := self._named.get(address)) is None:
+            near = nearest(address, self._named)
+            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise UnknownAddressError(f"No weight has the address {address!r}.{hint}")
+        return named
+
+    def _raw(self, path: str) -> np.ndarray:
+        held = self._held[path]
+        if held.tensor.size == 0:
+            return np.zeros(held.tensor.shape, dtype_of(held.tensor.dtype))
+        if held.tensor.offset is not None:
+            return read_tensor(held.worker.part.source, held.tensor)
+        if held.declared > 1 << 20 and held.declared > LIMITS["ratio"] * held.kept:
+            raise LimitError(
+                f"{held.worker.part.name}: {path} declares {held.declared:,} bytes and stores "
+                f"{held.kept:,}; it is not read"
+            )
+        return _array(held.worker.read(path, held.declared), held.tensor)
+
+    def _spec(self, named: Named) -> WeightSpec:
+        tensor, layer = self._held[named.stored].tensor, named.layer
+        shape = _codes.shape_of(named, tensor.shape, tensor.dtype)
+        return WeightSpec(
+            named.address,
+            shape,
+            tensor.dtype,
+            named.trainable,
+            table.class_name(layer.kind) if layer.own else layer.kind,
+            table.bases(layer.kind) if layer.own else (),
+            stored_shape=tensor.shape if shape != tensor.shape else None,
+            axes=axes_of(layer, named.name, len(shape), _part(named.address)),
+        )
+
+
+def held_in(worker: Worker, rows: list[dict[str, Any]]) -> dict[str, Held]:
+    """The datasets that a listing names, checked: what lists a hostile file may be hostile too.
+
+    Raises:
+        CheckpointError: One lies outside of the file, or is not as long as its shape says.
+    """
+    return {row["path"]: _held(worker, row) for row in rows}
+
+
+def _held(worker: Worker, row: dict[str, Any]) -> Held:
+    part, where = worker.part, f"{worker.part.name}: {row['path']}"
+    shape, at = checked_shape(row["shape"], where), row["offset"]
+    tensor = Tensor(row["path"], shape, row["dtype"], byteorder=row["order"])
+    if tensor.nbytes != row["declared"]:
+        raise CheckpointError(f"{where}: {row['declared']:,} bytes are no {row['dtype']} {shape}")
+    if at is not None and not 0 <= at <= part.size - tensor.nbytes:
+        raise CheckpointError(f"{where}: cut off: its values lie beyond the end of the file")
+    tensor = replace(tensor, offset=None if at is None else part.start + at)
+    return Held(tensor, worker, row["declared"], row["held"])
+
+
+def _array(raw: np.ndarray, tensor: Tensor) -> np.ndarray:
+    kind = dtype_of(tensor.dtype)
+    if tensor.byteorder == ">" and kind.itemsize > 1:
+        raw = raw.view(f"uint{8 * kind.itemsize}").byteswap()
+    return raw.view(kind).reshape(tensor.shape)
+
+
+def _unrepeated(named: list[Named]) -> list[Named]:
+    taken: Counter[str] = Counter()
+    result = []
+    for one in named:
+        taken[one.address] += 1
+        count = taken[one.address]
+        result.append(one if count == 1 else replace(one, address=f"{one.address}~{count}"))
+    return result
+
+
+def _part(address: str) -> str:
+    """The segment of the layer that holds a weight."""
+    segments = address.split("/")
+    return segments[-2] if len(segments) > 1 else ""

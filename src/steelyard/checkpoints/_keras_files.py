@@ -1,0 +1,183 @@
+"""The way into the files that Keras writes as HDF5: chosen by what is in them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from steelyard.checkpoints._bounded_json import LONGEST, parse
+from steelyard.checkpoints._bytes import Bytes
+from steelyard.checkpoints._hdf5_source import HDF5Source, Held, Oddity, held_in
+from steelyard.checkpoints._keras_names import Named, names
+from steelyard.checkpoints._keras_tree import tree_of
+from steelyard.checkpoints._legacy_names import is_legacy, legacy_names
+from steelyard.checkpoints._part import Part
+from steelyard.checkpoints._worker import MEMORY, SECONDS, Worker
+from steelyard.checkpoints._zip import Archive, is_zip
+from steelyard.errors import CheckpointError, LimitError
+
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_MOST_SHARDS = 1000
+
+
+def open_hdf5_checkpoint(
+    path: str | PathLike[str], *, seconds: float = SECONDS, memory: int = MEMORY
+) -> HDF5Source:
+    """The weights of a `.keras` (file or folder), a `.weights.h5`, its shards, or a legacy `.h5`.
+
+    Nothing is loaded, and no class or function that the file names is looked for. HDF5 is parsed in
+    a process of its own.
+
+    Args:
+        path: The file, or the folder of an unzipped `.keras`.
+        seconds: How long that process may take for an answer.
+        memory: How much memory it may take, in bytes.
+
+    Returns:
+        The source; its `naming` says how certain each address is, its `findings` what is odd.
+
+    Raises:
+        CheckpointError: It is none of these, or damaged.
+        LimitError: It asks for more time, memory, depth or members than is allowed.
+    """
+    if os.path.isdir(path):
+        return _of_folder(Path(path), (seconds, memory))
+    source = Bytes(path)
+    try:
+        return _of_file(source, (seconds, memory))
+    except BaseException:
+        source.close()
+        raise
+
+
+def is_hdf5(source: Bytes) -> bool:
+    """Whether a file is HDF5; some put a block of their own before it."""
+    at = 0
+    while at + 8 <= source.size and at <= 1 << 20:
+        if source.read(at, 8) == _SIGNATURE:
+            return True
+        at = max(512, 2 * at)
+    return False
+
+
+def _of_file(source: Bytes, limits: tuple[float, int]) -> HDF5Source:
+    if is_hdf5(source):
+        return _source([Part.whole(source)], None, [], limits)
+    if is_zip(source):
+        return _of_archive(source, limits)
+    if source.size and source.read(0, 1) in (b"{", b" ", b"\n"):
+        return _of_shards(source, limits)
+    what = "is empty" if not source.size else "is neither HDF5, nor zip, nor a JSON map of shards"
+    raise CheckpointError(f"{source.path}: no Keras checkpoint: it {what}")
+
+
+def _of_archive(source: Bytes, limits: tuple[float, int]) -> HDF5Source:
+    archive = Archive(source)
+    if _WEIGHTS not in archive.members:
+        raise CheckpointError(f"{source.path}: the archive has no member {_WEIGHTS!r}")
+    odd = [Oddity(*one) for one in archive.odd]
+    config = None
+    if _CONFIG in archive.members:
+        text = archive.read(_CONFIG, LONGEST)
+        config = _config(text, f"{source.path}: {_CONFIG}", odd)
+    return _source([archive.part(_WEIGHTS)], config, odd, limits, [Part.whole(source)])
+
+
+def _of_folder(folder: Path, limits: tuple[float, int]) -> HDF5Source:
+    if not (folder / _WEIGHTS).exists():
+        raise CheckpointError(f"{folder}: the folder has no file {_WEIGHTS!r}")
+    odd: list[Oddity] = []
+    config = None
+    if (folder / _CONFIG).exists():
+        with Bytes(folder / _CONFIG) as file:
+            config = _config(_small(file), file.path, odd)
+    return _source([Part.whole(Bytes(folder / _WEIGHTS))], config, odd, limits)
+
+
+def _of_shards(source: Bytes, limits: tuple[float, int]) -> HDF5Source:
+    index = parse(_small(source), source.path)
+    places = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(places, dict):
+        raise CheckpointError(f"{source.path}: no Keras checkpoint: JSON without a 'weight_map'")
+    shards: dict[str, None] = {}
+    for value in places.values():
+        shards |= dict.fromkeys(
+            str(name) for name in (value if isinstance(value, list) else [value])
+        )
+    if len(shards) > _MOST_SHARDS:
+        raise LimitError(f"{source.path}: {len(shards):,} shards; {_MOST_SHARDS:,} are allowed")
+    for name in shards:
+        if name != os.path.basename(name) or name in ("", ".", ".."):
+            raise CheckpointError(f"{source.path}: the shard {name!r} would lie in another folder")
+    folder = Path(source.path).parent
+    source.close()
+    return _source([Part.whole(Bytes(folder / name)) for name in shards], None, [], limits)
+
+
+def _small(source: Bytes) -> bytes:
+    if source.size > LONGEST:
+        raise LimitError(f"{source.path}: {source.size:,} bytes of JSON; {LONGEST:,} are allowed")
+    return source.read(0, source.size)
+
+
+def _config(text: bytes | str, where: str, odd: list[Oddity]) -> Any:
+    """The parsed config; one that cannot be read is said, and the weights are listed without it."""
+    try:
+        return parse(text, where)
+    except CheckpointError as error:
+        odd.append(Oddity("config", _CONFIG, str(error)))
+        return None
+
+
+def _source(
+    parts: list[Part],
+    config: Any,
+    odd: list[Oddity],
+    limits: tuple[float, int],
+    also: list[Part] | None = None,
+) -> HDF5Source:
+    workers = [Worker(part, *limits) for part in parts]
+    opened = [*parts, *(also or [])]
+    try:
+        listings = [worker.listing() for worker in workers]
+        held: dict[str, Held] = {}
+        for worker, listing in zip(workers, listings, strict=True):
+            held |= held_in(worker, listing["tensors"])
+            if all(row["offset"] is not None for row in listing["tensors"]):
+                worker.close()
+            odd += [Oddity(*one) for one in listing["odd"]]
+        named, config = _named(listings, config, odd)
+        return HDF5Source(held, named, odd, _note(named, config), opened)
+    except BaseException:
+        for worker in workers:
+            worker.close()
+        for part in opened:
+            part.close()
+        raise
+
+
+def _named(
+    listings: list[dict[str, Any]], config: Any, odd: list[Oddity]
+) -> tuple[list[Named], Any]:
+    if len(listings) == 1 and is_legacy(listings[0]):
+        text = listings[0]["groups"][""].get("model_config")
+        config = _config(text, "model_config", odd) if text else None
+        return legacy_names(listings[0], config), config
+    root, strays = tree_of(listings)
+    odd += [
+        Oddity("stray", path, "is no variable of a layer, so it is not listed") for path in strays
+    ]
+    return names(root, config), config
+
+
+def _note(named: list[Named], config: Any) -> str:
+    count = Counter(one.naming for one in named)
+    said = [f"{count[naming]:,} {naming}" for naming in ("inferred", "unknown") if count[naming]]
+    if not said:
+        return ""
+    why = "" if config is not None else "; the file has no config, which would say more"
+    return f"Of {len(named):,} names {' and '.join(said)}{why}."

@@ -1,0 +1,114 @@
+"""The addresses of the weights in a whole-model `.h5`, which says their names, if not their places.
+
+A group per layer of the model, below it each variable under the path that Keras gave it when it was
+made: `dense/kernel`, with Keras 2 `dense/kernel:0`. That path leaves out the models in between, and
+calls the cell of an LSTM by its class.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from steelyard.checkpoints import _leaf_table as table
+from steelyard.checkpoints._keras_config import Made, made, name_of
+from steelyard.checkpoints._keras_names import Named
+
+
+def is_legacy(listing: dict[str, Any]) -> bool:
+    """Whether a file is of this kind."""
+    groups = listing["groups"]
+    return "layer_names" in groups.get("", {}) or "layer_names" in groups.get("model_weights", {})
+
+
+def legacy_names(listing: dict[str, Any], config: Any) -> list[Named]:
+    """All weights of such a file, in the order of the model."""
+    groups = listing["groups"]
+    root = "model_weights" if "layer_names" in groups.get("model_weights", {}) else ""
+    paths = {tensor["path"] for tensor in listing["tensors"]}
+    model = made(config)
+    layers = {name_of(layer): layer for layer in model.layers or []}
+    found: dict[str, Named] = {}
+    for name in _layer_names(groups, root):
+        group = f"{root}/{name}".lstrip("/")
+        for weight in _weight_names(groups, group, paths):
+            path = f"{group}/{weight}"
+            if path in paths:
+                found.setdefault(path, _named(path, name, weight, layers.get(name), model))
+    return list(found.values())
+
+
+def _layer_names(groups: dict[str, Any], root: str) -> list[str]:
+    """In the order that the file says; the list may lie, so that the groups decide."""
+    prefix = f"{root}/" if root else ""
+    there = [p[len(prefix) :] for p in groups if p.startswith(prefix) and p != root]
+    tops = dict.fromkeys(p.split("/")[0] for p in there if p)
+    tops.pop("optimizer_weights", None)
+    said = [name for name in groups[root]["layer_names"] if f"{prefix}{name}" in groups]
+    return list(dict.fromkeys([*said, *tops]))
+
+
+def _weight_names(groups: dict[str, Any], group: str, paths: set[str]) -> list[str]:
+    said = groups.get(group, {}).get("weight_names", [])
+    rest = sorted(p[len(group) + 1 :] for p in paths if p.startswith(f"{group}/"))
+    return list(dict.fromkeys([*said, *rest]))
+
+
+def _named(path: str, name: str, weight: str, config: Any, model: Made) -> Named:
+    segments = [part for part in re.sub(r":\d+$", "", weight).split("/") if part]
+    layer = made(config)
+    top = [] if name == "top_level_model_weights" else [name]
+    trains = model.trainable is not False
+    steps = segments[1:] if top and segments[:1] == top and len(segments) > 1 else segments
+    for step, inner in _steps(layer, steps[:-1]):
+        top.append(step)
+        layer = inner
+    known = {
+        leaf[1] for v in table.known().get(layer.kind, {}).get("own", ()) for leaf in v["leaves"]
+    }
+    leaf = steps[-1] if steps else "variable"
+    naming = "exact" if layer.own and layer.sure and leaf in known else "inferred"
+    if not (layer.own and leaf in known) and len(steps) > 1 and len(top) < 2:
+        top, naming = [*top, *steps[:-1]], "unknown"
+    trains = trains and layer.trainable is not False and _is_trained(layer, leaf)
+    return Named(path, "/".join((*top, leaf)), naming, leaf, trains, layer, {leaf: path})
+
+
+def _steps(layer: Made, segments: list[str]) -> Iterator[tuple[str, Made]]:
+    """The way down through what a layer holds, as far as the segments lead along it."""
+    rest = list(segments)
+    while True:
+        inner = dict(_inner(layer))
+        at = next((n for n, part in enumerate(rest) if part in inner), None)
+        if at is None:
+            return
+        step, layer = inner[rest[at]]
+        rest = rest[at + 1 :]
+        yield step, layer
+
+
+def _inner(layer: Made) -> Iterator[tuple[str, tuple[str, Made]]]:
+    """What a layer holds: a name in the path of a variable → (segment of the address, layer)."""
+    for part in layer.layers or []:
+        yield name_of(part), (name_of(part), made(part))
+    if not layer.own:
+        return
+    for segment, kind, said in table.children(layer.kind).values():
+        config = (layer.config or {}).get(said)
+        if kind == "*":
+            listed: list[Any] = config if isinstance(config, list) else []
+            for index, one in enumerate(listed):
+                yield name_of(one), (f"{segment}/{index}", made(one))
+        elif kind:
+            own = layer.config if said == "." else None
+            held = Made(kind, own, {}, layer.sure, True)
+            yield (table.known()[kind]["snake"] if said == "." else segment), (segment, held)
+        elif isinstance(config, dict):
+            yield name_of(config), (segment, made(config))
+
+
+def _is_trained(layer: Made, leaf: str) -> bool:
+    variants = table.known().get(layer.kind, {}).get("own", ()) if layer.own else ()
+    said = [t for v in variants for _, name, t in v["leaves"] if name == leaf]
+    return said[0] if said else True

@@ -1,0 +1,70 @@
+"""Which reader a path is for: said by what is in it, not by its ending."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from os import PathLike
+from typing import NamedTuple
+
+from steelyard.checkpoints._bytes import Bytes
+from steelyard.errors import CheckpointError
+from steelyard.source import WeightSource
+
+
+class Format(NamedTuple):
+    """A format: who knows it, and who opens it; a module is loaded when it is asked.
+
+    Args:
+        name: As people call it.
+        module: Which file of this room reads it.
+        is_it: The name of the function that looks at the first bytes and the path.
+        open_it: The name of the function that opens it.
+    """
+
+    name: str
+    module: str
+    is_it: str
+    open_it: str
+
+
+# Asked in this order; Keras's own come last, since they say best what is wrong with a file.
+FORMATS = (
+    Format("safetensors", "_safetensors", "is_safetensors", "open_safetensors"),
+    Format(
+        "safetensors by an index",
+        "_safetensors_index",
+        "is_safetensors_index",
+        "open_safetensors_index",
+    ),
+    Format("PyTorch", "_torch", "is_torch", "open_torch"),
+    Format("NumPy", "_npz", "is_npz", "open_npz"),
+)
+_HEAD = 4096
+
+
+def open_checkpoint(path: str | PathLike[str]) -> WeightSource:
+    """The weights of a file of any known format. Nothing that it names is run or imported.
+
+    Args:
+        path: A `.keras` file or folder, `.weights.h5` (or its map of shards), legacy `.h5`,
+            safetensors (or its index), `.npz`, `.npy`, PyTorch's `.pt` or `.bin`.
+
+    Raises:
+        CheckpointError: It is none of these, or damaged; says what and where.
+        LimitError: It asks for more time, memory, depth or members than is allowed.
+    """
+    head = b""
+    if not os.path.isdir(path) and os.path.lexists(path):
+        with Bytes(path) as file:
+            head = file.read(0, min(_HEAD, file.size))
+    for row in FORMATS:
+        module = import_module(f"steelyard.checkpoints.{row.module}")
+        if getattr(module, row.is_it)(head, path):
+            source: WeightSource = getattr(module, row.open_it)(path)
+            return source
+    if not os.path.lexists(path):
+        raise CheckpointError(f"{os.fspath(path)}: there is no such file")
+    from steelyard.checkpoints._keras_files import open_hdf5_checkpoint
+
+    return open_hdf5_checkpoint(path)

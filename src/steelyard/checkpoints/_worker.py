@@ -1,0 +1,154 @@
+"""HDF5 parsed in a process of its own: a damaged file can hang or crash it, and nothing else.
+
+One flipped bit can make the HDF5 library loop for ever, or take down the process. So a child parses
+the file, under a limit of memory and a deadline, and says in JSON where the weights lie; the bytes
+are then read here, by offset.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steelyard.checkpoints._part import Part
+from steelyard.errors import CheckpointError, LimitError
+
+_FOLDER = Path(__file__).parent
+# The packages are there, but their `__init__` does not run: the child needs two modules.
+_START = """
+import sys, types, json
+paths, folder, parent = json.loads(sys.argv[1])
+sys.path[:] = paths
+for name, place in (("steelyard", parent), ("steelyard.checkpoints", folder)):
+    sys.modules[name] = package = types.ModuleType(name)
+    package.__path__ = [place]
+from steelyard.checkpoints._hdf5_child import main
+main()
+"""
+LIMITS = {"count": 200_000, "depth": 64, "ratio": 1000}
+SECONDS = 10.0
+MEMORY = 512 << 20
+_LONGEST_ANSWER = 256 << 20
+
+
+class Worker:
+    """A child process that has a file, or a part of one, open as HDF5.
+
+    Args:
+        part: What it reads.
+        seconds: How long one answer may take.
+        memory: How many bytes it may take besides its code.
+    """
+
+    def __init__(self, part: Part, seconds: float = SECONDS, memory: int = MEMORY) -> None:
+        self.part, self.seconds, self.memory = part, seconds, memory
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def listing(self) -> dict[str, Any]:
+        """The groups, datasets and oddities of the file.
+
+        Raises:
+            CheckpointError: It is damaged, or crashes the HDF5 library.
+            LimitError: It takes too long, or too much memory, or holds too many objects.
+        """
+        answer = self._ask({"list": True}, time.monotonic() + self.seconds)
+        return answer["listing"]
+
+    def read(self, path: str, most: int) -> np.ndarray:
+        """The bytes of a dataset that are not in one piece, in the order of its entries."""
+        deadline = time.monotonic() + self.seconds + most / 50e6
+        size = self._ask({"read": path, "most": most}, deadline)["bytes"]
+        if size != most:
+            raise CheckpointError(f"{self.part.name}: {path}: {size:,} bytes instead of {most:,}")
+        target = np.empty(size, "uint8")
+        self._fill(target.data, deadline)
+        return target
+
+    def close(self) -> None:
+        """Ends the child."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            child.wait()
+            for pipe in (child.stdin, child.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+    def _ask(self, question: dict[str, Any], deadline: float) -> dict[str, Any]:
+        child = self._child = self._child or self._started()
+        try:
+            assert child.stdin is not None
+            child.stdin.write(json.dumps(question).encode() + b"\n")
+            child.stdin.flush()
+        except BrokenPipeError:
+            pass  # it may have answered before it ended
+        head = bytearray(8)
+        self._fill(memoryview(head), deadline)
+        (length,) = struct.unpack("<Q", head)
+        if length > _LONGEST_ANSWER:
+            self._fail(LimitError, "lists more than is allowed")
+        text = bytearray(length)
+        self._fill(memoryview(text), deadline)
+        answer = json.loads(text)
+        if "limit" in answer:
+            self._fail(LimitError, answer["limit"])
+        if "error" in answer:
+            self._fail(CheckpointError, f"no HDF5 that can be read: {answer['error']}")
+        return answer
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        paths = [os.path.abspath(path) for path in sys.path]
+        places = json.dumps([paths, str(_FOLDER), str(_FOLDER.parent)])
+        file = self.part.source.fileno()
+        child = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _START, places],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[file],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"},
+        )
+        setup = {"file": file, "start": self.part.start, "size": self.part.size}
+        setup |= {"memory": self.memory, "seconds": int(self.seconds) + 3600, **LIMITS}
+        assert child.stdin is not None
+        child.stdin.write(json.dumps(setup).encode() + b"\n")
+        return child
+
+    def _fill(self, target: memoryview, deadline: float) -> None:
+        """Waits for so many bytes; a child that ends or goes on for too long is an error."""
+        assert self._child is not None and self._child.stdout is not None
+        pipe, done = self._child.stdout.fileno(), 0
+        while done < len(target):
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([pipe], [], [], left)[0]:
+                self._fail(LimitError, f"takes longer than the {self.seconds:g} seconds allowed")
+            got = os.readv(pipe, [target[done : done + (1 << 20)]])
+            if got == 0:
+                self._fail(CheckpointError, self._how_it_ended())
+            done += got
+
+    def _how_it_ended(self) -> str:
+        assert self._child is not None
+        try:
+            status = self._child.wait(1)
+        except subprocess.TimeoutExpired:
+            status = 0
+        how = f"signal {-status}" if status < 0 else f"exit status {status}"
+        return f"damaged: it makes the HDF5 library break off ({how})"
+
+    def _fail(self, kind: type[CheckpointError], message: str) -> None:
+        self.close()
+        raise kind(f"{self.part.name}: {message}")
+
+    def __del__(self) -> None:
+        if getattr(self, "_child", None) is not None:
+            self.close()
