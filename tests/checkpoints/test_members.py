@@ -102,7 +102,7 @@ def test_a_member_twice(path):
         (42, None, b"\xf0\xff\xff\xff", "cut off"),
         (42, None, b"\xff\xff\xff\xff", "lacks its sizes"),
         (46, 30, b"\0", "no right name"),
-        (28, None, b"\xff\xff", "cut off"),
+        (28, None, b"\xff\xff", "cut off or damaged"),
         (0, None, b"QK", "damaged"),
     ],
 )

@@ -31,6 +31,8 @@ _LATEST = re.compile(rb'^model_checkpoint_path: "([^"\\/\0]{1,200})"\s*$', re.MU
 
 def is_tensorflow(head: bytes, path: str | PathLike[str]) -> bool:
     """Whether a path is a SavedModel, or leads to the index of a checkpoint."""
+    if os.path.isfile(path) and not _PART.search(os.fspath(path)):
+        return False
     try:
         with Bytes(f"{_prefix(os.fspath(path))}.index") as index:
             return has_magic(index)
