@@ -33,7 +33,7 @@ class Bytes:
             raise CheckpointError(f"{self.path}: {error.strerror}") from error
         self._first = os.fstat(self._file)
         if not stat.S_ISREG(self._first.st_mode):
-            self.close()
+            self.close()  # and not once more when this is collected: the number may be another's
             raise CheckpointError(f"{self.path}: a file was expected, and this is none")
         self.size = self._first.st_size
 

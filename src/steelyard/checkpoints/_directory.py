@@ -96,6 +96,8 @@ def _entry(path: str, data: bytes, at: int) -> tuple[Listed, int]:
     _, _, _, flags, method, _, _, crc, packed, size, name_len, extra_len, comment_len = fields[:13]
     header = fields[16]
     at += _ENTRY.size
+    if at + name_len + extra_len + comment_len > len(data):
+        raise CheckpointError(f"{path}: its directory is cut off or damaged")
     raw_name, extra = data[at : at + name_len], data[at + name_len : at + name_len + extra_len]
     at += name_len + extra_len + comment_len
     name = _name(path, raw_name, flags)

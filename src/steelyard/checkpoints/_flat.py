@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from steelyard.address import nearest
-from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._tensor import Tensor, effective
 from steelyard.errors import LimitError, UnknownAddressError
 from steelyard.records import WeightSpec
@@ -43,6 +43,14 @@ class Entry:
     address: str = ""
 
 
+class Closable(Protocol):
+    """An open file, or several."""
+
+    def close(self) -> None:
+        """Closes it; after that nothing can be read."""
+        ...
+
+
 class FlatSource:
     """The weights of a file that holds nothing but named arrays.
 
@@ -55,7 +63,7 @@ class FlatSource:
     """
 
     def __init__(
-        self, entries: Iterable[Entry], files: Sequence[Bytes] = (), note: str = ""
+        self, entries: Iterable[Entry], files: Sequence[Closable] = (), note: str = ""
     ) -> None:
         entries = list(entries)
         if len(entries) > MOST_WEIGHTS:

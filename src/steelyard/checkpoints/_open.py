@@ -39,6 +39,7 @@ FORMATS = (
     ),
     Format("PyTorch", "_torch", "is_torch", "open_torch"),
     Format("NumPy", "_npz", "is_npz", "open_npz"),
+    Format("TensorFlow", "_tensorflow", "is_tensorflow", "open_tensorflow"),
 )
 _HEAD = 4096
 
@@ -48,7 +49,8 @@ def open_checkpoint(path: str | PathLike[str]) -> WeightSource:
 
     Args:
         path: A `.keras` file or folder, `.weights.h5` (or its map of shards), legacy `.h5`,
-            safetensors (or its index), `.npz`, `.npy`, PyTorch's `.pt` or `.bin`.
+            safetensors (or its index), `.npz`, `.npy`, PyTorch's `.pt` or `.bin`, a TensorFlow
+            checkpoint or SavedModel.
 
     Raises:
         CheckpointError: It is none of these, or damaged; says what and where.

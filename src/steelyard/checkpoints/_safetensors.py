@@ -40,6 +40,7 @@ _DTYPES = {
     "F6_E2M3": ("", 6),
     "F6_E3M2": ("", 6),
 }
+PACKED = "because NumPy has no dtype for it"
 _MOST_HEADER = 32 << 20
 _FIELDS = {"dtype", "shape", "data_offsets"}
 
@@ -57,22 +58,23 @@ def open_safetensors(path: str | PathLike[str]) -> FlatSource:
     """
     file = Bytes(path)
     try:
-        entries, note = tensors_of(file)
-        return FlatSource(entries, [file], note)
+        entries, packed = tensors_of(file)
+        return FlatSource(entries, [file], left_out(packed, PACKED))
     except BaseException:
         file.close()
         raise
 
 
-def tensors_of(file: Bytes) -> tuple[list[Entry], str]:
-    """The arrays of an open file, in the order of their bytes, and what is left out."""
+def tensors_of(file: Bytes) -> tuple[list[Entry], list[str]]:
+    """The arrays of an open file, in the order of their bytes, and the names of those left out."""
     header, begin = _header(file)
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise CheckpointError(f"{file.path}: its metadata are not texts by name")
     ranges = {name: _range(file.path, name, told) for name, told in header.items()}
     _check_no_gaps(file, ranges, file.size - begin)
-    entries, packed = [], []
+    entries: list[Entry] = []
+    packed: list[str] = []
     for name in sorted(ranges, key=ranges.__getitem__):
         told = header[name]
         dtype, _ = _DTYPES[told["dtype"]]
@@ -81,7 +83,7 @@ def tensors_of(file: Bytes) -> tuple[list[Entry], str]:
             continue
         tensor = Tensor(name, tuple(told["shape"]), dtype, begin + ranges[name][0])
         entries.append(Entry(tensor, partial(read_tensor, file, tensor)))
-    return entries, left_out(packed, "because NumPy has no dtype for it")
+    return entries, packed
 
 
 def _header(file: Bytes) -> tuple[dict[str, Any], int]:

@@ -9,12 +9,13 @@ from typing import Any
 from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._flat import Entry, FlatSource, left_out
 from steelyard.checkpoints._json import parse_json
-from steelyard.checkpoints._safetensors import tensors_of
+from steelyard.checkpoints._safetensors import PACKED, tensors_of
 from steelyard.errors import CheckpointError, LimitError
 
 # Each stays open, so that a change while reading is seen.
 _MOST_SHARDS = 512
 _MOST_INDEX = 32 << 20
+_UNTOLD = "because the index does not say that they are there"
 
 
 def is_safetensors_index(head: bytes, path: str | PathLike[str]) -> bool:
@@ -34,14 +35,21 @@ def open_safetensors_index(path: str | PathLike[str]) -> FlatSource:
     files: list[Bytes] = []
     try:
         entries: list[Entry] = []
-        notes: list[str] = []
+        packed: list[str] = []
+        others: list[str] = []
         for shard in sorted(set(weight_map.values())):
             files.append(Bytes(os.path.join(folder, shard)))
-            found, note = tensors_of(files[-1])
-            notes += [note] if note else []
-            entries += _as_told(found, shard, weight_map, notes)
-        _check_all_there(os.fspath(path), weight_map, entries, notes)
-        return FlatSource(entries, files, " ".join(notes))
+            found, gone = tensors_of(files[-1])
+            packed += gone
+            for entry in found:
+                name = entry.tensor.name
+                if weight_map.get(name) == shard:
+                    entries.append(entry)
+                else:
+                    others.append(f"{name} in {shard}")
+        _check_all_there(os.fspath(path), weight_map, entries, packed)
+        notes = left_out(packed, PACKED), left_out(others, _UNTOLD)
+        return FlatSource(entries, files, " ".join(filter(None, notes)))
     except BaseException:
         for file in files:
             file.close()
@@ -74,24 +82,12 @@ def _is_plain(shard: Any) -> bool:
     return not shard.startswith(".") and not set(shard) & set("/\\:\0") and shard.isprintable()
 
 
-def _as_told(
-    found: list[Entry], shard: str, weight_map: dict[str, str], notes: list[str]
-) -> list[Entry]:
-    """Those of a file that the index says to be in it."""
-    right = [entry for entry in found if weight_map.get(entry.tensor.name) == shard]
-    if len(right) < len(found):
-        chosen = {entry.tensor.name for entry in right}
-        others = [e.tensor.name for e in found if e.tensor.name not in chosen]
-        notes.append(left_out(others, f"because the index does not say that {shard} has it"))
-    return right
-
-
 def _check_all_there(
-    path: str, weight_map: dict[str, str], entries: list[Entry], notes: list[str]
+    path: str, weight_map: dict[str, str], entries: list[Entry], packed: list[str]
 ) -> None:
-    there = {entry.tensor.name for entry in entries}
+    there = {entry.tensor.name for entry in entries}.union(packed)
     missing = [name for name in weight_map if name not in there]
-    if missing and not any("NumPy has no dtype" in note for note in notes):
+    if missing:
         raise CheckpointError(
             f"{path}: {missing[0]!r:.100} is not in {weight_map[missing[0]]!r:.100}, "
             f"where the index says it is"

@@ -33,7 +33,7 @@ def is_torch(head: bytes, path: str | PathLike[str]) -> bool:
     """Whether a file begins as one of PyTorch's, those of old included."""
     if head.startswith(_OLD):
         return True
-    if head.startswith(b"\x80") and head[1:2] in b"\2\3\4\5":
+    if head.startswith((b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5")):
         return str(path).endswith(_ENDINGS)
     name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
     return head.startswith(b"PK\3\4") and name.endswith((b"/data.pkl", b"/.format_version"))

@@ -1,0 +1,97 @@
+"""TensorFlow's checkpoints and SavedModels, without TensorFlow.
+
+Checksums are looked at in the index, and in arrays of up to a megabyte; for larger ones that would
+take several times as long as to read them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import partial
+from os import PathLike
+
+from steelyard.checkpoints._bundle import DTYPES, Bundle
+from steelyard.checkpoints._bytes import Bytes
+from steelyard.checkpoints._flat import Entry, FlatSource, left_out
+from steelyard.checkpoints._object_graph import (
+    GRAPH,
+    addresses,
+    in_order,
+    is_bookkeeping,
+    names_in,
+    without_copies,
+)
+from steelyard.checkpoints._sorted_table import has_magic
+from steelyard.errors import CheckpointError
+
+_PART = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")
+_LATEST = re.compile(rb'^model_checkpoint_path: "([^"\\/\0]{1,200})"\s*$', re.MULTILINE)
+
+
+def is_tensorflow(head: bytes, path: str | PathLike[str]) -> bool:
+    """Whether a path is a SavedModel, or leads to the index of a checkpoint."""
+    if os.path.isfile(path) and not _PART.search(os.fspath(path)):
+        return False
+    try:
+        with Bytes(f"{_prefix(os.fspath(path))}.index") as index:
+            return has_magic(index)
+    except CheckpointError:
+        return False
+
+
+def open_tensorflow(path: str | PathLike[str]) -> FlatSource:
+    """The weights of a checkpoint.
+
+    Args:
+        path: Of its index or its data, both without their endings, the folder that has it as its
+            latest, or a SavedModel.
+
+    Raises:
+        CheckpointError: There is none, or it is damaged.
+    """
+    bundle = Bundle(_prefix(os.fspath(path)))
+    try:
+        names = names_in(bundle.text(GRAPH), bundle.path) if GRAPH in bundle.told else {}
+        keys = in_order(without_copies(bundle.told, names))
+        kept = [key for key in keys if not is_bookkeeping(key)]
+        odd = [key for key in kept if bundle.told[key].kind not in DTYPES]
+        sliced = [key for key in kept if key not in set(odd) and bundle.told[key].slices]
+        gone = {*odd, *sliced}
+        entries = _entries(bundle, [key for key in kept if key not in gone], names)
+        notes = (
+            left_out([k for k in keys if is_bookkeeping(k) and k != GRAPH], _BOOKKEEPING),
+            left_out(odd, "because they are no numbers"),
+            left_out(sliced, "because they are kept in slices"),
+        )
+        return FlatSource(entries, [bundle], " ".join(filter(None, notes)))
+    except BaseException:
+        bundle.close()
+        raise
+
+
+_BOOKKEEPING = "because they are of the training and the saving"
+
+
+def _entries(bundle: Bundle, keys: list[str], names: dict[str, str]) -> list[Entry]:
+    return [
+        Entry(bundle.tensor(key), partial(bundle.load, key), address)
+        for key, address in zip(keys, addresses(keys, names), strict=True)
+    ]
+
+
+def _prefix(path: str) -> str:
+    """The path of the index, without its ending."""
+    if not os.path.isdir(path):
+        return _PART.sub("", path)
+    inside = os.path.join(path, "variables", "variables")
+    if os.path.isfile(f"{inside}.index"):
+        return inside
+    state = os.path.join(path, "checkpoint")
+    if not os.path.isfile(state):
+        raise CheckpointError(f"{path}: a folder with neither variables nor a checkpoint")
+    with Bytes(state) as file:
+        latest = _LATEST.search(file.read(0, min(file.size, 1 << 16)))
+    if latest is None:
+        raise CheckpointError(f"{state}: it names no checkpoint in its own folder")
+    return os.path.join(path, os.fsdecode(latest[1]))

@@ -1,0 +1,102 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+from steelyard.checkpoints._safetensors_index import is_safetensors_index, open_safetensors_index
+from steelyard.checkpoints._safetensors_out import write_safetensors
+from steelyard.errors import CheckpointError, LimitError
+
+pytestmark = pytest.mark.no_keras
+
+ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    write_safetensors(tmp_path / "in" / ONE, ["a.w"], [np.arange(3.0)])
+    write_safetensors(tmp_path / "in" / TWO, ["b.w", "c.w"], [np.ones(2), np.zeros((2, 2))])
+    write_safetensors(tmp_path / "out.safetensors", ["a.w"], [np.arange(3.0)])
+    return tmp_path / "in"
+
+
+def index(folder, weight_map):
+    path = folder / "model.safetensors.index.json"
+    path.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": weight_map}))
+    return path
+
+
+def test_all_files_are_one_source(folder):
+    path = index(folder, {"c.w": TWO, "b.w": TWO, "a.w": ONE})
+    assert is_safetensors_index(path.read_bytes()[:64], path)
+    source = open_safetensors_index(path)
+    assert [spec.address for spec in source.specs()] == ["a/w", "b/w", "c/w"]
+    assert source.read("a/w").tolist() == [0, 1, 2]
+    assert source.read("c/w").shape == (2, 2)
+    assert source.note == ""
+    source.close()
+
+
+def test_what_the_index_does_not_name_is_said(folder):
+    source = open_safetensors_index(index(folder, {"b.w": TWO}))
+    assert [spec.address for spec in source.specs()] == ["b/w"]
+    assert f"'c.w in {TWO}'" in source.note
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../out.safetensors",
+        "/etc/out.safetensors",
+        "sub/x.safetensors",
+        "..\\out.safetensors",
+        "C:out.safetensors",
+        ".safetensors",
+        "..",
+        "",
+        "passwd",
+        "a\0.safetensors",
+        "a\x1b.safetensors",
+        "x" * 300 + ".safetensors",
+        None,
+        ["a.safetensors"],
+        3,
+    ],
+)
+def test_only_plain_names_are_opened(folder, name, monkeypatch):
+    opened = []
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda path, *rest: opened.append(path) or real(path, *rest))
+    path = index(folder, {"a.w": name})
+    with pytest.raises(CheckpointError, match="no plain name"):
+        open_safetensors_index(path)
+    assert opened == [str(path)]
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "says"),
+    [
+        ({"a.w": TWO}, "'a.w' is not in"),
+        ({"x": ONE}, "'x' is not in"),
+        ({"a.w": "missing.safetensors"}, "No such file"),
+        ([], "no weight_map"),
+        (None, "no weight_map"),
+    ],
+)
+def test_a_wrong_index_is_refused(folder, weight_map, says):
+    with pytest.raises(CheckpointError, match=says):
+        open_safetensors_index(index(folder, weight_map))
+
+
+def test_too_many_files(folder):
+    with pytest.raises(LimitError, match="513 files"):
+        open_safetensors_index(index(folder, {str(i): f"{i}.safetensors" for i in range(513)}))
+
+
+def test_an_index_that_is_a_list(folder):
+    path = folder / "x.safetensors.index.json"
+    path.write_text("[1]")
+    with pytest.raises(CheckpointError, match="no weight_map"):
+        open_safetensors_index(path)
