@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 # compiles each operation for each shape.
 BACKENDS = ("jax", "tensorflow", "torch")
 OLDEST = Path(sys.prefix) / "oldest-keras"
-REACH = ("tests/laws", "tests/refs", "tests/layers", "tests/substitutes")
+REACH = ("tests/laws", "tests/refs", "tests/layers", "tests/substitutes", "tests/checkpoints")
 OUTCOMES = ("failed", "passed", "skipped", "error")
 PRINTING = Lock()
 RUNNING: set[int] = set()
