@@ -91,6 +91,7 @@ def test_has_the_gradient_of_the_loss(case):
     laws.check_gradient(case, zoo.randomize(zoo.alone(case)))
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("case", CASES)
 def test_freezing_the_borrower_leaves_the_owner_free(case):
     model = zoo.randomize(zoo.alone(case))
@@ -119,6 +120,7 @@ def test_counts_what_is_its_own(case, place):
     laws.check_counts(case, zoo.PLACES[place](case))
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("case", CASES)
 def test_predicts_row_by_row_whatever_the_batches(case):
     model = zoo.randomize(zoo.after(case))
@@ -127,6 +129,7 @@ def test_predicts_row_by_row_whatever_the_batches(case):
     np.testing.assert_allclose(got, zoo.should_be(case, model, x), **laws.CLOSE)
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("case", CASES)
 def test_mixed_precision(case, policy):
@@ -168,6 +171,7 @@ def test_owner_with_lora(case):
     np.testing.assert_allclose(zoo.output(model, x), zoo.should_be(case, model, x), **laws.CLOSE)
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("case", SIMPLE)
 def test_owner_quantized(case):
     model = zoo.randomize(zoo.after(case))
