@@ -111,7 +111,7 @@ def environment(job: Job, in_turn: bool = False) -> dict[str, str]:
     if job.backend:
         env["KERAS_BACKEND"] = job.backend
     if job.first_on_path:
-        env["LAWS_IN_PLACES"] = "after siblings both_in_block subclassed halves"
+        env["LAWS_IN_PLACES"] = "after siblings subclassed"
         rest = env.get("PYTHONPATH")
         env["PYTHONPATH"] = os.pathsep.join([str(job.first_on_path), *([rest] if rest else [])])
     return env
