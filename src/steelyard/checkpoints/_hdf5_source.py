@@ -84,8 +84,16 @@ class HDF5Source:
 
         Raises:
             QuantizationError: It is stored as codes whose way back is not known.
+            CheckpointError: It is parametrized: what the layer computes with is not in the file.
         """
         named = self._find(address)
+        if named.parametrized is not None:
+            by = f" by {named.parametrized}" if named.parametrized else ""
+            raise CheckpointError(
+                f"{address!r} is parametrized{by}, and no code is run here to work its value out. "
+                f"Load the model with keras.models.load_model and pass that; `.stored()` gives "
+                f"what the file holds."
+            )
         if _codes.is_coded(named, self._held[named.stored].tensor.dtype):
             value = _codes.value_of(named, self._raw)
         else:

@@ -57,7 +57,22 @@ def made(config: Any, sure: bool = True) -> Made:
     inner = {"layers": inner} if isinstance(inner, list) else inner  # Sequential, Keras 2.2
     found = inner if isinstance(inner, dict) else None
     build = build if isinstance(build, dict) else {}
-    return Made(config["class_name"], found, build, sure, _is_own(config))
+    original = _original(config, found)
+    return Made(original["class_name"], found, build, sure, _is_own(original))
+
+
+def _original(config: dict[str, Any], inner: dict[str, Any] | None) -> dict[str, Any]:
+    """Of a layer that Steelyard has rewritten, the class that it was made of."""
+    if config.get("registered_name") != "steelyard>Rewritten":
+        return config
+    said = (inner or {}).get("steelyard")
+    kind = said.get("class") if isinstance(said, dict) else None
+    right = isinstance(kind, dict) and isinstance(kind.get("class_name"), str)
+    return kind if right else config  # type: ignore[return-value]
+
+
+# Steelyard's layers that have weights; the table knows them as it knows Keras's own.
+_OURS = ("steelyard>TiedDense",)
 
 
 def name_of(config: dict[str, Any]) -> str:
@@ -77,6 +92,8 @@ def snake(kind: str) -> str:
 def _is_own(config: dict[str, Any]) -> bool:
     """Whether the class is Keras's own, and none of that name from elsewhere."""
     module, registered = config.get("module"), config.get("registered_name")
+    if registered in _OURS:
+        return True
     if isinstance(registered, str) and ">" in registered:
         return False
     if module is None:  # Keras 2 wrote none

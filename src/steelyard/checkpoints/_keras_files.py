@@ -13,6 +13,7 @@ from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._hdf5_source import HDF5Source, Held, Oddity, held_in
 from steelyard.checkpoints._keras_names import names
 from steelyard.checkpoints._keras_place import Named
+from steelyard.checkpoints._keras_rewritten import marked
 from steelyard.checkpoints._keras_tree import tree_of
 from steelyard.checkpoints._legacy_names import is_legacy, legacy_names
 from steelyard.checkpoints._part import Part
@@ -152,6 +153,7 @@ def _source(
                 worker.close()
             odd += [Oddity(*one) for one in listing["odd"]]
         named, config = _named(listings, config, odd)
+        named = marked(named, config)
         return HDF5Source(held, named, odd, _note(named, config), opened)
     except BaseException:
         for worker in workers:

@@ -7,6 +7,7 @@ what nothing says is `"unknown"`, and keeps its number: `my_layer/vars/0`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from steelyard.checkpoints._keras_attributes import of_attributes
 from steelyard.checkpoints._keras_config import made
 from steelyard.checkpoints._keras_graph import looks_like_graph, of_graph, of_known
 from steelyard.checkpoints._keras_place import Named, Place
+from steelyard.checkpoints._keras_rewritten import ADDED
 from steelyard.checkpoints._keras_shared import with_aliases
 from steelyard.checkpoints._keras_tree import Group
 
@@ -48,13 +50,15 @@ def _held(place: Place) -> list[Place]:
         below, used = of_graph(place)
     elif place.layer.own and table.children(place.layer.kind):
         below, used = of_known(place)
+    used = {*used, ADDED}
     rest = {key: group for key, group in place.group.children.items() if key not in used}
     return [*below, *of_attributes(place, rest)]
 
 
 def _own(place: Place) -> list[Named]:
     group, layer = place.group, place.layer
-    if not group.variables:
+    added = group.children.get(ADDED, Group("")).variables
+    if not group.variables and not added:
         return []
     found = None
     if layer.own:
@@ -62,13 +66,19 @@ def _own(place: Place) -> list[Named]:
     naming = place.naming if found is not None else "unknown"
     if found is None:
         found = [table.Leaf(n, f"vars/{n}", True) for n in group.variables]
-    beside = {leaf.name: group.variables[leaf.number] for leaf in found}
+        if group.variables and not any(key.isdecimal() for key in group.variables):
+            # The layer itself has written names, as one does of which a weight is elsewhere.
+            found = [table.Leaf(name, name, True) for name in group.variables]
+            naming = place.naming
+    found = [*found, *(table.Leaf(name, name, _is_trained(name)) for name in added)]
+    variables = {**group.variables, **added}
+    beside = {leaf.name: variables[leaf.number] for leaf in found}
     trains = place.trainable if layer.trainable is None else layer.trainable
     return [
         Named(
-            group.variables[leaf.number],
+            variables[leaf.number],
             "/".join((*place.segments, leaf.name)),
-            naming,
+            place.naming if leaf.number in added else naming,
             leaf.name,
             trains and leaf.trainable,
             layer,
@@ -77,3 +87,8 @@ def _own(place: Place) -> list[Named]:
         for leaf in found
         if leaf.name
     ]
+
+
+def _is_trained(added: str) -> bool:
+    """Whether training moves what a parametrization has added: all but the state of Steelyard's."""
+    return not re.search(r"_(u|mask(_\d+)?|step)$", added)

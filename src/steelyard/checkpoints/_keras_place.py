@@ -24,6 +24,7 @@ class Named:
         layer: The layer.
         beside: The paths of all variables of the layer, by their names.
         aliases: Other addresses, because a layer that is shared has several.
+        parametrized: By what, a class or function, or "" where that is not known; None if not.
     """
 
     stored: str
@@ -34,6 +35,7 @@ class Named:
     layer: Made
     beside: dict[str, str]
     aliases: tuple[str, ...] = ()
+    parametrized: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

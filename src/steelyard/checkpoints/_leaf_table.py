@@ -21,7 +21,17 @@ class Leaf(NamedTuple):
 def known() -> dict[str, dict[str, Any]]:
     """The rows of the table, by the name of the class."""
     text = resources.files("steelyard.checkpoints").joinpath("leaf_names.json").read_text("utf-8")
-    return json.loads(text)["layers"]
+    return {**json.loads(text)["layers"], **_OURS}
+
+
+# Steelyard's own layers, in the form of Keras's.
+_OURS = {
+    "TiedDense": {
+        "snake": "",
+        "bases": ["steelyard.layers.tied_dense.TiedDense"],
+        "own": [{"when": {}, "mode": "", "leaves": [[0, "bias", True]]}],
+    }
+}
 
 
 def leaves(
