@@ -166,7 +166,7 @@ class Values:
 
     @cached_property
     def _spread(self) -> float:
-        """The scale of the moments: the largest distance from the mean, where its powers need it."""
+        """The scale of the moments: the largest distance from the mean, if its powers need one."""
         spread = max(self.max - self.mean, self.mean - self.min) or 1.0
         return 1.0 if 1e-6 < spread < 1e6 else spread
 
