@@ -112,9 +112,9 @@ def _by_hand(kind: str) -> Callable[[int], list]:
                     self.g = self.add_weight(shape=(width,), initializer="ones", name="g")
                 if kind == "mask":
                     self.keep = self.add_weight(
-                        shape=square, trainable=False, initializer="random_normal"
+                        shape=square, dtype="int8", trainable=False, initializer="zeros"
                     )
-                    self.keep.assign(ops.cast(self.keep > 0, "float32"))
+                    self.keep.assign(keras.random.normal(square) > 0)
 
             def call(self, x, training=None):
                 return ops.matmul(x, self.effective(training)) + self.bias
@@ -125,7 +125,8 @@ def _by_hand(kind: str) -> Callable[[int], list]:
                     norm = ops.sqrt(ops.sum(ops.square(kernel), axis=0, keepdims=True))
                     return kernel * (self.g / norm)
                 if kind == "mask":
-                    return kernel * self.keep
+                    # A product with the mask would let through what is not finite.
+                    return ops.where(ops.cast(self.keep, "bool"), kernel, 0.0)
                 fixed = ops.stop_gradient(kernel)
                 u = ops.convert_to_tensor(self.u)
                 v = ops.matmul(u, fixed)
