@@ -8,6 +8,7 @@ from tests.laws.parametrized import Always, Net, OnBuild, Scaled, squashed
 
 import steelyard as sy
 from steelyard.errors import (
+    ParametrizationError,
     ShapeMismatchError,
     SteelyardError,
     SubstituteError,
@@ -443,10 +444,10 @@ REFUSED = [
     ("bias", ps.SpectralNorm(), ShapeMismatchError, r"SpectralNorm.*two axes.*\(3,\)"),
     ("kernel", ps.LowRank(5), ShapeMismatchError, r"LowRank\(rank=5\).*\(4, 3\)"),
     ("kernel", ps.Mask(np.ones((3, 4))), ShapeMismatchError, r"\(3, 4\).*\(4, 3\)"),
-    ("kernel", ps.WeightNorm, SubstituteError, r"the class WeightNorm itself.*WeightNorm\("),
-    ("kernel", None, SubstituteError, "object of type NoneType"),
-    ("kernel", 3, SubstituteError, "object of type int"),
-    ("kernel", keras.layers.Dense(3), SubstituteError, "no parametrization"),
+    ("kernel", ps.WeightNorm, ParametrizationError, r"the class WeightNorm itself.*WeightNorm\("),
+    ("kernel", None, ParametrizationError, "object of type NoneType"),
+    ("kernel", 3, ParametrizationError, "object of type int"),
+    ("kernel", keras.layers.Dense(3), ParametrizationError, "no parametrization"),
     ("kernel", ops.transpose, ShapeMismatchError, r"\(4, 3\).*\(3, 4\)"),
     ("kernel", ops.sum, ShapeMismatchError, r"\(4, 3\).*\(\)"),
     ("kernel", Wider(), ShapeMismatchError, r"\(4, 3\).*\(8, 3\)"),

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from steelyard.errors import ParametrizationError
-from steelyard.parametrizations._adapted import as_parametrization
+from steelyard.parametrizations.adapted import as_parametrization
 from steelyard.parametrizations.parametrization import Parametrization
 
 

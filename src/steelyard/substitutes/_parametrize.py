@@ -24,8 +24,9 @@ from steelyard.live import (
     reopen,
     to_numpy,
 )
+from steelyard.parametrizations import Parametrization
+from steelyard.parametrizations.adapted import as_given, as_parametrization
 from steelyard.refs import find_weight
-from steelyard.substitutes._function import Function, as_parametrization
 from steelyard.substitutes._keep import each_at, kind, rewrite
 from steelyard.substitutes._ledger import ledger_of
 from steelyard.substitutes._place import refuse_codes, stand_in, substitute_for
@@ -53,6 +54,7 @@ def parametrize(layer: Any, weight: str = "kernel", parametrization: Any = None)
         The same layer.
 
     Raises:
+        ParametrizationError: it is no parametrization.
         ShapeMismatchError: the function gives another shape than the weight's; says both.
         SubstituteError: the weight cannot be parametrized so.
         UnknownAddressError: the layer has no such weight.
@@ -86,8 +88,7 @@ def parametrizations_of(layer: Any, weight: str = "kernel") -> tuple[Any, ...]:
     owner = find_weight(layer_meant(layer), weight.strip("/"))
     assert owner.layer is not None
     found = [r for name, r in each_at(owner.layer) if name == owner.name]
-    made = [r.parametrization for r in found if isinstance(r, Parametrize)]
-    return tuple(p.function if isinstance(p, Function) else p for p in made)
+    return tuple(as_given(r.parametrization) for r in found if isinstance(r, Parametrize))
 
 
 @kind
@@ -100,7 +101,7 @@ class Parametrize(Rewrite):
         state: what it keeps beside them, by name.
     """
 
-    def __init__(self, parametrization: Any) -> None:
+    def __init__(self, parametrization: Parametrization) -> None:
         self.parametrization = parametrization
         self.originals: list[keras.Variable] = []
         self.state: dict[str, keras.Variable] = {}
@@ -115,8 +116,7 @@ class Parametrize(Rewrite):
         assert ledger is not None
         refuse_codes(site, name)
         before = substitute_for(site, name)
-        if (check := getattr(self.parametrization, "check", None)) is not None:
-            check(tuple(before.shape))
+        self.parametrization.check(tuple(before.shape))
         start = _Start(self.parametrization, before)
         shapes = start.shapes()
         same = shapes[0] == tuple(before.shape)
@@ -177,11 +177,11 @@ class Parametrize(Rewrite):
 
     def update(self) -> dict[str, Any]:
         """Takes the step of a training call, and notes the new state down."""
-        if not self.state or (step := getattr(self.parametrization, "update", None)) is None:
+        if not self.state:
             return {}
         with own_dtype():
             state = {key: _kept(read(variable)) for key, variable in self.state.items()}
-            new = step(*map(_reading, self.originals), **state)
+            new = self.parametrization.update(*map(_reading, self.originals), **state)
             fresh = {key: ops.stop_gradient(value) for key, value in new.items()}
             for key, variable in self.state.items():
                 if key in fresh:
@@ -254,7 +254,7 @@ class _Start:
     Inside a traced `build` a variable has no value yet: it is then worked out when it gets one.
     """
 
-    def __init__(self, parametrization: Any, variable: Any, value: Any = None) -> None:
+    def __init__(self, parametrization: Parametrization, variable: Any, value: Any = None) -> None:
         self._parametrization = parametrization
         self._variable = variable
         self._value = value
@@ -343,7 +343,7 @@ class _Start:
         return initializer
 
 
-def _originals(parametrization: Any, value: np.ndarray) -> list[np.ndarray]:
+def _originals(parametrization: Parametrization, value: np.ndarray) -> list[np.ndarray]:
     inverse = getattr(parametrization, "right_inverse", None)
     if inverse is None:
         return [value]
@@ -353,16 +353,15 @@ def _originals(parametrization: Any, value: np.ndarray) -> list[np.ndarray]:
         return [to_numpy(ops.convert_to_tensor(array)) for array in found]
 
 
-def _initial_state(parametrization: Any, originals: list[np.ndarray]) -> dict[str, np.ndarray]:
-    initial = getattr(parametrization, "initial_state", None)
-    if initial is None:
-        return {}
+def _initial_state(
+    parametrization: Parametrization, originals: list[np.ndarray]
+) -> dict[str, np.ndarray]:
     with computed_now():
-        return dict(initial(*originals))
+        return dict(parametrization.initial_state(*originals))
 
 
-def _suffix(parametrization: Any, index: int) -> str:
-    names = tuple(getattr(parametrization, "names", ()) or ())
+def _suffix(parametrization: Parametrization, index: int) -> str:
+    names = parametrization.names
     return names[index] if index < len(names) else f"original{index}"
 
 

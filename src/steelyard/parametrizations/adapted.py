@@ -30,11 +30,23 @@ def as_parametrization(given: Any) -> Parametrization:
         return AdaptedInverse(given) if has_inverse else Adapted(given)
     if callable(given) and not isinstance(given, type):
         return AdaptedFunction(given)
-    hint = " Hand over an object, not the class." if isinstance(given, type) else ""
+    if isinstance(given, type):
+        raise ParametrizationError(
+            f"A parametrization is an object, and this is the class {given.__name__} itself: write "
+            f"{given.__name__}(…)."
+        )
     raise ParametrizationError(
         "A parametrization is an object with a method `forward`, or a function, from the stored "
-        f"tensor to the one that is used. Received: {given!r} (of type {type(given)}).{hint}"
+        f"tensor to the one that is used. Received an object of type {type(given).__name__}: "
+        f"{given!r}."
     )
+
+
+def as_given(parametrization: Parametrization) -> Any:
+    """What the user handed in."""
+    if isinstance(parametrization, AdaptedFunction):
+        return parametrization.function
+    return parametrization.given if isinstance(parametrization, Adapted) else parametrization
 
 
 @keras.saving.register_keras_serializable(package="steelyard")
