@@ -89,7 +89,7 @@ def test_a_parametrization_is_taken_as_it_is():
 @pytest.mark.parametrize("given", [3, None, "SpectralNorm", p.SpectralNorm])
 def test_anything_else_is_refused(given):
     with pytest.raises(
-        ParametrizationError, match="method `forward`, or a function|class SpectralNorm itself"
+        ParametrizationError, match=r"method `forward`, or a function|class SpectralNorm itself"
     ):
         as_parametrization(given)
 
