@@ -337,7 +337,7 @@ def test_a_name_twice(good, tmp_path):
     _archive(tmp_path / "x.keras", good)
     with zipfile.ZipFile(tmp_path / "x.keras", "a") as archive:
         archive.writestr("config.json", b"{}")
-    with pytest.raises(CheckpointError, match="one name"):
+    with pytest.raises(CheckpointError, match="there twice"):
         open_hdf5_checkpoint(tmp_path / "x.keras")
 
 
@@ -374,7 +374,7 @@ def test_a_member_that_inflates_to_more_than_it_says(good, tmp_path):
     place = _central(data, b"model.weights.h5") + 24
     data[place : place + 4] = data[22:26] = struct.pack("<L", 1000)
     (tmp_path / "x.keras").write_bytes(data)
-    with pytest.raises(LimitError, match="inflates to more than 1,000"):
+    with pytest.raises(CheckpointError, match="more than it announces"):
         open_hdf5_checkpoint(tmp_path / "x.keras")
 
 
@@ -385,7 +385,7 @@ def test_a_member_that_says_it_inflates_to_too_much(good, tmp_path):
     place = _central(data, b"model.weights.h5") + 24
     data[place : place + 4] = data[22:26] = struct.pack("<L", 1 << 31)
     (tmp_path / "x.keras").write_bytes(data)
-    with pytest.raises(LimitError, match="would inflate"):
+    with pytest.raises(LimitError, match="that unpack to"):
         open_hdf5_checkpoint(tmp_path / "x.keras")
 
 

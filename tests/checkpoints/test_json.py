@@ -1,3 +1,4 @@
+import math
 import time
 
 import pytest
@@ -64,3 +65,17 @@ def test_depth_is_up_to_the_caller():
     assert parse_json(b"[[1]]", "x", most_depth=2) == [[1]]
     with pytest.raises(LimitError, match="more than 1 levels"):
         parse_json(b"[[1]]", "x", most_depth=1)
+
+
+def test_a_text_is_read_as_its_bytes_are():
+    assert parse_json('["é"]', "x") == ["é"]
+    with pytest.raises(CheckpointError, match="no right JSON"):
+        parse_json('["\ud800"]', "x")
+
+
+def test_what_python_writes_is_read_where_it_is_asked_for():
+    assert parse_json(b"[Infinity, 1e999]", "x", pythons=True) == [math.inf, math.inf]
+    (found,) = parse_json(b"[NaN]", "x", pythons=True)
+    assert math.isnan(found)
+    with pytest.raises(CheckpointError, match="twice"):
+        parse_json(b'{"a": 1, "a": NaN}', "x", pythons=True)

@@ -78,6 +78,13 @@ def test_texts_and_strangers_are_said_and_not_listed(tmp_path):
     assert all(word in source.note for word in ("words.npy (<U1)", "when.npy", "read.me"))
 
 
+def test_names_that_lead_out_are_said(tmp_path):
+    np.savez(tmp_path / "x.npz", **{"../../w": np.ones(2), "b": np.ones(2)})
+    source = open_npz(tmp_path / "x.npz")
+    assert source.read("../../w").tolist() == [1, 1]
+    assert "were not followed: '../../w.npy'." in source.note
+
+
 def test_objects_are_refused_and_not_run(tmp_path):
     Loud.ran.clear()
     objects = np.array([Loud()], dtype=object)

@@ -138,9 +138,19 @@ def left_out(some: Sequence[str], why: str, count: int | None = None) -> str:
         why: In half a sentence.
         count: How many there are, where not all are named.
     """
-    count = len(some) if count is None else count
+    return _with_names(f"Not listed, {why}", some, len(some) if count is None else count)
+
+
+def leading_out(names: Sequence[str]) -> str:
+    """A sentence of a note: which names of members are those of an attack; empty if none."""
+    return _with_names(
+        "Names that lead out of the archive, and were not followed", names, len(names)
+    )
+
+
+def _with_names(what: str, some: Sequence[str], count: int) -> str:
     if not count:
         return ""
     named = ", ".join(f"{name!r:.80}" for name in some[:5])
     more = f" and {count - 5:,} more" if count > 5 else ""
-    return f"Not listed, {why}: {named}{more}."
+    return f"{what}: {named}{more}."

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from steelyard.errors import CheckpointError, LimitError
 
-_MOST_BYTES = 32 << 20
+LONGEST = 32 << 20
 # Each comma, colon and bracket may become an object of some 60 bytes.
 _MOST_PARTS = 3_000_000
 _MOST_DEPTH = 64
@@ -19,27 +19,30 @@ _MOST_DIGITS = 25
 _DEEPER_OR_BACK = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
-def parse_json(data: bytes, where: str, *, most_depth: int = _MOST_DEPTH) -> Any:
+def parse_json(
+    data: bytes | str, where: str, *, most_depth: int = _MOST_DEPTH, pythons: bool = False
+) -> Any:
     """What a JSON text says.
 
     Args:
-        data: The text, in UTF-8.
+        data: The text; bytes are UTF-8.
         where: What it is of, for the errors.
         most_depth: How deep lists and objects may lie in each other.
+        pythons: Whether NaN and infinite numbers are read, as Python's `json` writes them.
 
     Raises:
         CheckpointError: It is no JSON, has a key twice, NaN, an infinite number, or no UTF-8.
         LimitError: It is too long, too deep, or has too many parts or digits.
     """
-    _check_limits(data, where, most_depth)
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    _check_limits(raw, where, most_depth)
     try:
-        text = data.decode("utf-8")
         return json.loads(
-            text,
+            raw.decode("utf-8"),
             object_pairs_hook=_without_doubles,
             parse_int=_whole,
-            parse_float=_finite,
-            parse_constant=_no_number,
+            parse_float=float if pythons else _finite,
+            parse_constant=float if pythons else _no_number,
         )
     except LimitError as error:
         raise LimitError(f"{where}: {error}") from error
@@ -50,8 +53,8 @@ def parse_json(data: bytes, where: str, *, most_depth: int = _MOST_DEPTH) -> Any
 
 
 def _check_limits(data: bytes, where: str, most_depth: int) -> None:
-    if len(data) > _MOST_BYTES:
-        raise LimitError(f"{where}: {len(data):,} bytes of JSON; at most {_MOST_BYTES:,} are read")
+    if len(data) > LONGEST:
+        raise LimitError(f"{where}: {len(data):,} bytes of JSON; at most {LONGEST:,} are read")
     if sum(map(data.count, (b",", b":", b"[", b"{"))) > _MOST_PARTS:
         raise LimitError(f"{where}: the JSON has more than {_MOST_PARTS:,} parts")
     depth = 0

@@ -8,9 +8,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from steelyard.checkpoints._bounded_json import LONGEST, parse
 from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._hdf5_source import HDF5Source, Held, Oddity, held_in
+from steelyard.checkpoints._json import LONGEST, parse_json
 from steelyard.checkpoints._keras_names import names
 from steelyard.checkpoints._keras_place import Named
 from steelyard.checkpoints._keras_rewritten import marked
@@ -24,6 +24,8 @@ from steelyard.errors import CheckpointError, LimitError
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MOST_SHARDS = 1000
+_MOST_MEMBERS = 10_000  # Keras writes three, and assets
+_MOST_DEPTH = 200  # models in models
 
 
 def open_hdf5_checkpoint(
@@ -78,10 +80,11 @@ def _of_file(source: Bytes, limits: tuple[float, int]) -> HDF5Source:
 
 
 def _of_archive(source: Bytes, limits: tuple[float, int]) -> HDF5Source:
-    archive = Archive(source)
+    archive = Archive(source, most=_MOST_MEMBERS)
     if _WEIGHTS not in archive.members:
         raise CheckpointError(f"{source.path}: the archive has no member {_WEIGHTS!r}")
-    odd = [Oddity(*one) for one in archive.odd]
+    message = "a name that leads out of the archive; nothing is extracted"
+    odd = [Oddity("zip-name", name, message) for name in archive.outer_names]
     config = None
     if _CONFIG in archive.members:
         text = archive.read(_CONFIG, LONGEST)
@@ -101,7 +104,7 @@ def _of_folder(folder: Path, limits: tuple[float, int]) -> HDF5Source:
 
 
 def _of_shards(source: Bytes, limits: tuple[float, int]) -> HDF5Source:
-    index = parse(_small(source), source.path)
+    index = parse_json(_small(source), source.path)
     places = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(places, dict):
         raise CheckpointError(f"{source.path}: no Keras checkpoint: JSON without a 'weight_map'")
@@ -129,7 +132,7 @@ def _small(source: Bytes) -> bytes:
 def _config(text: bytes | str, where: str, odd: list[Oddity]) -> Any:
     """The parsed config; one that cannot be read is said, and the weights are listed without it."""
     try:
-        return parse(text, where)
+        return parse_json(text, where, most_depth=_MOST_DEPTH, pythons=True)
     except CheckpointError as error:
         odd.append(Oddity("config", _CONFIG, str(error)))
         return None

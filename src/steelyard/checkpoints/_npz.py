@@ -8,17 +8,14 @@ from os import PathLike
 import numpy as np
 
 from steelyard.checkpoints._bytes import Bytes
-from steelyard.checkpoints._flat import Entry, FlatSource, left_out
-from steelyard.checkpoints._members import Member, Members
+from steelyard.checkpoints._flat import Entry, FlatSource, leading_out, left_out
 from steelyard.checkpoints._npy import MAGIC, MOST_HEADER, NpyHeader, npy_header
 from steelyard.checkpoints._tensor import Tensor, dtype_of, in_order, read_tensor
-from steelyard.errors import CheckpointError, LimitError
+from steelyard.checkpoints._zip import Archive, Member
+from steelyard.errors import CheckpointError
 
 # As NumPy names the first of the arrays that were given no name.
 _NAMELESS = "arr_0"
-# Deflate packs zeros 1 : 1000, and weights hardly at all.
-_MOST_RATIO = 100
-_ANY_RATIO = 256 << 20
 
 
 def is_npz(head: bytes, path: str | PathLike[str]) -> bool:
@@ -54,29 +51,28 @@ def _one(file: Bytes) -> FlatSource:
 
 
 def _many(file: Bytes) -> FlatSource:
-    members = Members(file)
+    archive = Archive(file)
     entries, others, words = [], [], []
-    for member in members.by_name.values():
+    for member in archive.members.values():
         if not member.name.endswith(".npy"):
             others.append(member.name)
             continue
-        header = _header(members, member)
+        header = _header(archive, member)
         if header.tensor is None:
             words.append(f"{member.name} ({header.kind})")
             continue
-        entries.append(Entry(header.tensor, partial(_load, members, member, header.tensor)))
-    notes = left_out(others, "because they are no arrays"), left_out(words, "because no numbers")
+        entries.append(Entry(header.tensor, partial(_load, archive, member, header.tensor)))
+    notes = (
+        left_out(others, "because they are no arrays"),
+        left_out(words, "because no numbers"),
+        leading_out(archive.outer_names),
+    )
     return FlatSource(entries, [file], " ".join(filter(None, notes)))
 
 
-def _header(members: Members, member: Member) -> NpyHeader:
-    where = f"{members.file.path}: {member.name!r:.100}"
-    if member.deflated and member.size > max(_ANY_RATIO, _MOST_RATIO * member.packed):
-        raise LimitError(
-            f"{where}: {member.packed:,} bytes that unpack to {member.size:,}; at most "
-            f"{_MOST_RATIO} times as many are unpacked"
-        )
-    first = members.first(member, MOST_HEADER)
+def _header(archive: Archive, member: Member) -> NpyHeader:
+    where = f"{archive.file.path}: {member.name!r:.100}"
+    first = archive.first(member, MOST_HEADER)
     header = npy_header(member.name.removesuffix(".npy"), first, where)
     if header.tensor is not None:
         _check_length(header.tensor, header.length, member.size, where)
@@ -90,9 +86,9 @@ def _check_length(tensor: Tensor, begin: int, size: int, where: str) -> None:
         )
 
 
-def _load(members: Members, member: Member, tensor: Tensor) -> np.ndarray:
+def _load(archive: Archive, member: Member, tensor: Tensor) -> np.ndarray:
     begin = tensor.offset or 0
-    ahead = b"" if member.deflated else members.first(member, begin)
+    ahead = b"" if member.deflated else archive.first(member, begin)
     flat = np.empty(tensor.size, dtype_of(tensor.dtype))
-    members.fill(member, begin, flat.view("uint8"), ahead)
+    archive.fill(member, begin, flat.view("uint8"), ahead)
     return in_order(flat, tensor)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from steelyard.checkpoints._bytes import Bytes
-from steelyard.checkpoints._flat import Entry, FlatSource, address_of, left_out
-from steelyard.checkpoints._members import Members
+from steelyard.checkpoints._flat import Entry, FlatSource, address_of, leading_out, left_out
 from steelyard.checkpoints._pickle_walk import walk_pickle
 from steelyard.checkpoints._tensor import Tensor, dtype_of, read_tensor
 from steelyard.checkpoints._torch_names import NAMES, Meaning, View
+from steelyard.checkpoints._zip import Archive
 from steelyard.errors import CheckpointError, LimitError
 
 _MOST_PICKLE = 32 << 20
@@ -60,13 +60,13 @@ def open_torch(path: str | PathLike[str]) -> FlatSource:
 
 
 def _open(file: Bytes) -> FlatSource:
-    members = Members(file, checked=False)
-    folder = _folder(members)
-    meaning = Meaning(members, folder)
-    data = members.read(f"{folder}/data.pkl", _MOST_PICKLE)
+    archive = Archive(file, checked=False)
+    folder = _folder(archive)
+    meaning = Meaning(archive, folder)
+    data = archive.read(f"{folder}/data.pkl", _MOST_PICKLE)
     value = walk_pickle(data, f"{file.path}: data.pkl", NAMES, meaning.call, meaning.find)
-    big = members.by_name.get(f"{folder}/byteorder")
-    order = ">" if big and members.read(big.name, 100) == b"big" else "<"
+    big = archive.members.get(f"{folder}/byteorder")
+    order = ">" if big and archive.read(big.name, 100) == b"big" else "<"
     entries: list[Entry] = []
     others: list[str] = []
     count = 0
@@ -76,14 +76,18 @@ def _open(file: Bytes) -> FlatSource:
         else:
             count += 1
             others += [".".join(keys)] if len(others) < 5 else []
-    return FlatSource(entries, [file], left_out(others, "because they are no tensors", count))
+    notes = (
+        left_out(others, "because they are no tensors", count),
+        leading_out(archive.outer_names),
+    )
+    return FlatSource(entries, [file], " ".join(filter(None, notes)))
 
 
-def _folder(members: Members) -> str:
-    found = [name for name in members.by_name if name.endswith("/data.pkl")]
+def _folder(archive: Archive) -> str:
+    found = [name for name in archive.members if name.endswith("/data.pkl")]
     folders = [name.removesuffix("/data.pkl") for name in found if name.count("/") == 1]
     if len(folders) != 1:
-        raise CheckpointError(f"{members.file.path}: a zip that torch.save did not write")
+        raise CheckpointError(f"{archive.file.path}: a zip that torch.save did not write")
     return folders[0]
 
 

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from steelyard.checkpoints._members import Member, Members
 from steelyard.checkpoints._pickle_walk import Name, Odd, set_items
 from steelyard.checkpoints._tensor import checked_shape, dtype_of
+from steelyard.checkpoints._zip import Archive, Member
 from steelyard.errors import CheckpointError, LimitError
 
 # As PyTorch calls them: the storage that has it, and our name.
@@ -79,12 +79,12 @@ class Meaning:
     """What names and persistent ids of a PyTorch file stand for.
 
     Args:
-        members: The zip.
+        archive: The zip.
         folder: Where in it all that is PyTorch's lies: `"archive"`.
     """
 
-    def __init__(self, members: Members, folder: str) -> None:
-        self._members = members
+    def __init__(self, archive: Archive, folder: str) -> None:
+        self._archive = archive
         self._folder = folder
 
     def find(self, told: Any) -> Storage:
@@ -94,7 +94,7 @@ class Meaning:
                 dtype = _STORAGE_NAMES.get(kind)
             case _:
                 raise TypeError("a persistent id that is no storage")
-        member = self._members.by_name.get(f"{self._folder}/data/{key}")
+        member = self._archive.members.get(f"{self._folder}/data/{key}")
         if dtype is None or member is None:
             raise CheckpointError(f"{self._where(key)}: it is told of, and it is not there")
         if member.deflated:
@@ -106,7 +106,7 @@ class Meaning:
         return Storage(member, dtype)
 
     def _where(self, key: str) -> str:
-        return f"{self._members.file.path}: storage {key!r:.100}"
+        return f"{self._archive.file.path}: storage {key!r:.100}"
 
     def call(self, name: str, arguments: tuple[Any, ...]) -> Any:
         """What comes of a call."""

@@ -1,136 +1,149 @@
-"""Where the members of a zip archive lie, as its directory and their own headers agree."""
+"""The central directory of a zip, those with 64-bit sizes included."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from steelyard.checkpoints._bytes import Bytes
 from steelyard.errors import CheckpointError, LimitError
 
-_END, _END64, _LOCATOR = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
-_CENTRAL, _LOCAL = b"PK\x01\x02", b"PK\x03\x04"
-_FULL = 0xFFFFFFFF
-MOST_MEMBERS = 10_000
-_LONGEST_DIRECTORY = 64 << 20
+_MOST_BYTES = 32 << 20
+
+_END = struct.Struct("<4s4H2LH")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR = struct.Struct("<4sLQL")
+_ENTRY = struct.Struct("<4s6H3L5H2L")
+_NOT_HERE = 0xFFFFFFFF
+# Encrypted, encrypted strongly, and with a directory that is encrypted too.
+_ENCRYPTED = 0x2041
 
 
-class Member(NamedTuple):
-    """What the directory says of one member."""
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A member as the directory lists it."""
 
     name: str
+    raw_name: bytes
     flags: int
     method: int
+    crc: int
     packed: int
     size: int
     header: int
-    check: int
 
 
-def directory(source: Bytes) -> tuple[int, int, int]:
-    """Where the directory begins, its size, and how many members it lists."""
-    tail_start = max(0, source.size - 22 - 0xFFFF)
-    tail = source.read(tail_start, source.size - tail_start)
-    at = tail.rfind(_END)
-    if at < 0 or len(tail) - at < 22:
-        raise CheckpointError(f"{source.path}: cut off, or no zip archive: it has no directory")
-    disk, first, here, count, size, start, comment = struct.unpack("<4H2LH", tail[at + 4 : at + 22])
-    end = tail_start + at
-    if disk or first or here != count or at + 22 + comment != len(tail):
-        raise CheckpointError(f"{source.path}: the end of the archive's directory is damaged")
-    if 0xFFFF in (count,) or _FULL in (size, start):
-        start, size, count, end = _directory64(source, end)
-    if start + size != end:
-        raise CheckpointError(f"{source.path}: the archive's directory is not where it should be")
-    if count > MOST_MEMBERS or size > _LONGEST_DIRECTORY:
-        raise LimitError(f"{source.path}: {count:,} members; {MOST_MEMBERS:,} are allowed")
-    return start, size, count
+def listed(file: Bytes, most: int) -> tuple[list[Listed], int]:
+    """All members, and where the directory begins.
 
+    Args:
+        file: The file.
+        most: How many members are allowed.
 
-def _directory64(source: Bytes, end: int) -> tuple[int, int, int, int]:
-    locator = source.read(end - 20, 20) if end >= 20 else b""
-    if locator[:4] != _LOCATOR:
-        raise CheckpointError(f"{source.path}: the archive's directory is damaged")
-    place = struct.unpack("<Q", locator[8:16])[0]
-    record = source.read(place, 56)
-    if record[:4] != _END64 or place + 56 != end - 20:
-        raise CheckpointError(f"{source.path}: the archive's directory is damaged")
-    count, size, start = struct.unpack("<3Q", record[32:56])
-    return start, size, count, place
-
-
-def members(listing: bytes, count: int, where: str) -> Iterator[Member]:
-    """What each entry of the directory says."""
-    at = 0
+    Raises:
+        CheckpointError: The file is no zip, holds more than its members and their directory, or a
+            member is encrypted, packed in another way than by deflate, or has no right name.
+        LimitError: There are too many.
+    """
+    count, begin, length = _place(file)
+    if count > most or length > _MOST_BYTES:
+        raise LimitError(f"{file.path}: {count:,} members; at most {most:,} are read")
+    data = file.read(begin, length)
+    found, at = [], 0
     for _ in range(count):
-        if listing[at : at + 4] != _CENTRAL or at + 46 > len(listing):
-            raise CheckpointError(f"{where}: the archive's directory is damaged")
-        fields = struct.unpack("<6H3L5H2L", listing[at + 4 : at + 46])
-        flags, method, packed, size = fields[2], fields[3], fields[7], fields[8]
-        name_size, extra_size, note_size, header = *fields[9:12], fields[15]
-        name = listing[at + 46 : at + 46 + name_size]
-        extra = listing[at + 46 + name_size : at + 46 + name_size + extra_size]
-        at += 46 + name_size + extra_size + note_size
-        if at > len(listing):
-            raise CheckpointError(f"{where}: the archive's directory is damaged")
-        size, packed, header = _widened((size, packed, header), extra, where)
-        yield Member(_text(name, flags), flags, method, packed, size, header, fields[6])
-    if at != len(listing):
-        raise CheckpointError(f"{where}: the archive's directory lists more than it counts")
+        entry, at = _entry(file.path, data, at)
+        found.append(entry)
+    if at != length:
+        raise CheckpointError(f"{file.path}: its directory has {length - at:,} bytes too many")
+    return found, begin
 
 
-def _widened(values: tuple[int, ...], extra: bytes, where: str) -> list[int]:
-    """Sizes above 4 GiB stand in a field of their own, in this order."""
-    if _FULL not in values:
-        return list(values)
-    wide: list[int] = []
-    at = 0
+def _place(file: Bytes) -> tuple[int, int, int]:
+    """How many members there are, where the directory is, and how long."""
+    if file.size < _END.size:
+        raise CheckpointError(f"{file.path}: no zip: it has {file.size} bytes")
+    last = file.size - _END.size
+    magic, disk, disk2, here, count, length, begin, comment = _END.unpack(
+        file.read(last, _END.size)
+    )
+    if magic != b"PK\5\6" or comment:
+        raise CheckpointError(f"{file.path}: no zip, or cut off: its directory is not at its end")
+    end = last
+    if 0xFFFF in (here, count) or _NOT_HERE in (length, begin) or _has_locator(file, last):
+        disk, disk2, here, count, length, begin, end = _place64(file, last)
+    if (disk, disk2) != (0, 0) or here != count:
+        raise CheckpointError(f"{file.path}: a zip in several parts is not read")
+    if begin + length != end:
+        raise CheckpointError(f"{file.path}: its directory does not end where its end begins")
+    return count, begin, length
+
+
+def _has_locator(file: Bytes, last: int) -> bool:
+    return last >= _LOCATOR.size and file.read(last - _LOCATOR.size, 4) == b"PK\6\7"
+
+
+def _place64(file: Bytes, last: int) -> tuple[int, ...]:
+    at = last - _LOCATOR.size
+    magic, disk, end, _ = _LOCATOR.unpack(file.read(at, _LOCATOR.size))
+    if magic != b"PK\6\7" or disk or end + _END64.size != at:
+        raise CheckpointError(f"{file.path}: the end of its directory cannot be found")
+    magic, size, _, _, disk, disk2, here, count, length, begin = _END64.unpack(
+        file.read(end, _END64.size)
+    )
+    if magic != b"PK\6\6" or size != _END64.size - 12:
+        raise CheckpointError(f"{file.path}: the end of its directory is none")
+    return disk, disk2, here, count, length, begin, end
+
+
+def _entry(path: str, data: bytes, at: int) -> tuple[Listed, int]:
+    if at + _ENTRY.size > len(data) or not data.startswith(b"PK\1\2", at):
+        raise CheckpointError(f"{path}: its directory is cut off or damaged")
+    fields = _ENTRY.unpack_from(data, at)
+    _, _, _, flags, method, _, _, crc, packed, size, name_len, extra_len, comment_len = fields[:13]
+    header = fields[16]
+    at += _ENTRY.size
+    if at + name_len + extra_len + comment_len > len(data):
+        raise CheckpointError(f"{path}: its directory is cut off or damaged")
+    raw_name, extra = data[at : at + name_len], data[at + name_len : at + name_len + extra_len]
+    at += name_len + extra_len + comment_len
+    name = _name(path, raw_name, flags)
+    if flags & _ENCRYPTED or method not in (0, 8):
+        how = "encrypted" if flags & _ENCRYPTED else f"packed in a way (method {method})"
+        raise CheckpointError(f"{path}: {name!r:.100} is {how} that is not read")
+    size, packed, header = wide(f"{path}: {name!r:.100}", extra, (size, packed, header))
+    return Listed(name, raw_name, flags, method, crc, packed, size, header), at
+
+
+def _name(path: str, raw: bytes, flags: int) -> str:
+    """The name: one text for everybody, without the byte at which some would end it."""
+    try:
+        name = raw.decode("utf-8" if flags & 0x800 else "ascii" if raw.isascii() else "cp437")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path}: {raw!r:.100} is no right name of a member") from error
+    if not name or "\0" in name:
+        raise CheckpointError(f"{path}: {name!r:.100} is no right name of a member")
+    return name
+
+
+def wide(where: str, extra: bytes, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Sizes and a place; those that do not fit in 32 bits are taken from the extra field.
+
+    Raises:
+        CheckpointError: They are not in it, or twice.
+    """
+    if _NOT_HERE not in sizes:
+        return sizes
+    at, found = 0, []
     while at + 4 <= len(extra):
-        kind, size = struct.unpack("<2H", extra[at : at + 4])
+        kind, length = struct.unpack_from("<2H", extra, at)
         if kind == 1:
-            field = extra[at + 4 : at + 4 + size]
-            wide = list(struct.unpack(f"<{len(field) // 8}Q", field[: len(field) // 8 * 8]))
-            break
-        at += 4 + size
-    if len(wide) < values.count(_FULL):
-        raise CheckpointError(f"{where}: a size in the archive's directory is missing")
-    return [wide.pop(0) if value == _FULL else value for value in values]
-
-
-def _text(name: bytes, flags: int) -> str:
-    return name.decode("utf-8" if flags & 0x800 else "cp437", "backslashreplace")
-
-
-def starts_of(source: Bytes, members: list[Member], end: int) -> dict[str, int]:
-    """Where the data of each member begin; each lies by itself, as its own header says too."""
-    starts, free = {}, 0
-    for member in sorted(members, key=lambda m: m.header):
-        where = f"{source.path}: {member.name}"
-        if member.header < free:
-            raise CheckpointError(f"{where}: overlaps another member of the archive")
-        head = source.read(member.header, 30)
-        fields = struct.unpack("<5H3L2H", head[4:])
-        flags, method, packed, size, name_size, extra_size = *fields[1:3], *fields[6:10]
-        rest = source.read(member.header + 30, name_size + extra_size)
-        sizes = _local_sizes(size, packed, rest[name_size:], flags, member, where)
-        said = (_text(rest[:name_size], flags), method, flags & 1, *sizes)
-        if head[:4] != _LOCAL or said != (
-            *(member.name, member.method, member.flags & 1),
-            *(member.size, member.packed),
-        ):
-            raise CheckpointError(f"{where}: its header and the directory contradict each other")
-        starts[member.name] = member.header + 30 + name_size + extra_size
-        free = starts[member.name] + member.packed
-        if free > end:
-            raise CheckpointError(f"{where}: overlaps the directory of the archive")
-    return starts
-
-
-def _local_sizes(
-    size: int, packed: int, extra: bytes, flags: int, member: Member, where: str
-) -> tuple[int, int]:
-    if flags & 8:  # written as a stream: the sizes came afterwards
-        return member.size, member.packed
-    wide = _widened((size, packed), extra, where)
-    return wide[0], wide[1]
+            found.append(extra[at + 4 : at + 4 + length])
+        at += 4 + length
+    if len(found) > 1:
+        raise CheckpointError(f"{where} has its sizes twice")
+    text = found[0] if found else b""
+    numbers = [n for (n,) in struct.iter_unpack("<Q", text[: len(text) // 8 * 8])]
+    if len(numbers) < sizes.count(_NOT_HERE):
+        raise CheckpointError(f"{where} lacks its sizes")
+    rest = iter(numbers)
+    return tuple(next(rest) if n == _NOT_HERE else n for n in sizes)

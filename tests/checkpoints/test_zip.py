@@ -5,10 +5,13 @@ import zipfile
 import pytest
 
 from steelyard.checkpoints._bytes import Bytes
-from steelyard.checkpoints._members import Members
+from steelyard.checkpoints._zip import Archive
 from steelyard.errors import CheckpointError, LimitError
 
 pytestmark = pytest.mark.no_keras
+
+
+_WIDE = 0xFFFFFFFF
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def written(path, members=(("a", b"first"), ("b", b"second" * 100)), how=zipfile
 
 def read(path, name, most=10_000):
     with Bytes(path) as file:
-        return Members(file).read(name, most)
+        return Archive(file).read(name, most)
 
 
 def patched(path, at, data):
@@ -40,9 +43,9 @@ def test_members_are_read(path, how):
     assert read(path, "a") == b"first"
     assert read(path, "b") == b"second" * 100
     with Bytes(path) as file:
-        members = Members(file)
-        assert members.first(members.by_name["b"], 9) == b"secondsec"
-        assert members.first(members.by_name["a"], 900) == b"first"
+        archive = Archive(file)
+        assert archive.first(archive.members["b"], 9) == b"secondsec"
+        assert archive.first(archive.members["a"], 900) == b"first"
 
 
 def test_sizes_of_64_bits_and_sizes_that_follow(path):
@@ -58,6 +61,61 @@ def test_sizes_of_64_bits_and_sizes_that_follow(path):
         archive.writestr("a", "later")
         archive.writestr("b", "later still")
     assert read(path, "b") == b"later still"
+
+
+def _huge(path, packed, local):
+    """A file of more than 4 GiB that takes a page on the disk."""
+    extra = struct.pack("<2H2Q", 1, 16, local, local)
+    head = struct.pack("<4s5H3L2H", b"PK\3\4", 45, 0, 0, 0, 0, 0, _WIDE, _WIDE, 1, len(extra))
+    begin = len(head) + 1 + len(extra) + packed
+    more = struct.pack("<2H2Q", 1, 16, packed, packed)
+    entry = struct.pack(
+        *("<4s6H3L5H2L", b"PK\1\2", 45, 45, 0, 0, 0, 0, 0, _WIDE, _WIDE, 1, len(more)),
+        *(0, 0, 0, 0, 0),
+    )
+    length = len(entry) + 1 + len(more)
+    with path.open("wb") as file:
+        file.write(head + b"a" + extra)
+        file.seek(begin - 4)
+        file.write(b"last" + entry + b"a" + more)
+        file.write(struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, length, begin))
+        file.write(struct.pack("<4sLQL", b"PK\6\7", 0, begin + length, 1))
+        file.write(struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, length, _WIDE, 0))
+    return path
+
+
+def test_more_than_four_gigabytes(path):
+    size = 5 << 30
+    with Bytes(_huge(path, size, size)) as file:
+        part = Archive(file).part("a")
+        assert (part.size, part.source.read(part.start + size - 4, 4)) == (size, b"last")
+    with Bytes(_huge(path, size, size - 1)) as file, pytest.raises(CheckpointError, match="told"):
+        Archive(file)
+
+
+def test_a_packed_member_as_a_file_of_its_own(path):
+    with Bytes(written(path, [("a", b"abc" * 5000)], zipfile.ZIP_DEFLATED)) as file:
+        part = Archive(file).part("a")
+    assert part.source.read(part.start, part.size) == b"abc" * 5000
+    part.close()
+    for at in (16 + path.read_bytes().index(b"PK\1\2"), 14):
+        patched(path, at, b"\1\2\3\4")
+    with Bytes(path) as file, pytest.raises(CheckpointError, match="checksum"):
+        Archive(file).part("a")
+
+
+def test_names_that_lead_out_are_known(path):
+    names = ("../x", "/x", "C:\\x", "\\\\host\\x", "a/../../x", "a/b", "a..b", "...")
+    with Bytes(written(path, [(name, b"") for name in names])) as file:
+        assert Archive(file).outer_names == list(names[:5])
+
+
+def test_a_bomb_is_refused_by_what_it_announces(path):
+    whole = written(path, [("a", bytes(1000))], zipfile.ZIP_DEFLATED).read_bytes()
+    patched(path, whole.index(b"PK\1\2") + 24, (1 << 30).to_bytes(4, "little"))
+    patched(path, 22, (1 << 30).to_bytes(4, "little"))
+    with pytest.raises(LimitError, match="that unpack to 1,073,741,824"):
+        read(path, "a")
 
 
 def test_a_member_that_is_too_large_or_not_there(path):
@@ -101,6 +159,7 @@ def test_a_member_twice(path):
         (42, None, b"\1\0\0\0", "not where the directory says"),
         (42, None, b"\xf0\xff\xff\xff", "cut off"),
         (42, None, b"\xff\xff\xff\xff", "lacks its sizes"),
+        (None, 22, b"\xff\xff\xff\xff", "lacks its sizes"),
         (46, 30, b"\0", "no right name"),
         (28, None, b"\xff\xff", "cut off or damaged"),
         (0, None, b"QK", "damaged"),
@@ -179,13 +238,15 @@ def test_many_members(path):
             archive.writestr(f"{i}", b"")
     began = time.perf_counter()
     with Bytes(path) as file:
-        assert len(Members(file).by_name) == 20_000
+        assert len(Archive(file).members) == 20_000
     assert time.perf_counter() - began < 5
     end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65535, 65535, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    with Bytes(path) as file, pytest.raises(LimitError, match="20,000 members; at most 10,000"):
+        Archive(file, most=10_000)
     many = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 2**40, 2**40, 0, 0)
     path.write_bytes(many + struct.pack("<4sLQL", b"PK\6\7", 0, 0, 1) + end)
     with pytest.raises(LimitError, match="members"), Bytes(path) as file:
-        Members(file)
+        Archive(file)
 
 
 def test_names_are_only_names(path):
