@@ -61,10 +61,20 @@ class Archive:
         self.is_torch = any(re.fullmatch(r"[^/]*/data\.pkl", name) for name in names)
         self.members = list(self._checked(infos))
         self._overlaps()
-        for name in (
-            {n for n in names if names.count(n) > 1} if len(set(names)) < len(names) else ()
-        ):
-            self._add("zip-duplicate", name, f"{shown(name)} is there {names.count(name)} times.")
+        for name, count in Counter(names).items():
+            if count > 1:
+                self._add("zip-duplicate", name, f"{shown(name)} is there {count:,} times.")
+
+    @property
+    def kind(self) -> str:
+        """What it is, by the names of its members."""
+        names = {member.info.filename for member in self.members}
+        if self.is_torch:
+            return "PyTorch"
+        if "config.json" in names and "metadata.json" in names:
+            return "Keras"
+        arrays = names and all(name.endswith(".npy") for name in names)
+        return "arrays of NumPy" if arrays else "a zip archive"
 
     def pieces(self) -> Iterator[Piece]:
         """Each member that is to be looked into."""

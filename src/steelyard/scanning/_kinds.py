@@ -6,6 +6,7 @@ import codecs
 import re
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 
 from steelyard.errors import CheckpointError, LimitError
 from steelyard.scanning._archive import Archive, is_archive
@@ -15,7 +16,8 @@ from steelyard.scanning._hdf5 import is_hdf5, scan_hdf5
 from steelyard.scanning._json_text import MOST_BYTES
 from steelyard.scanning._keras_objects import scan_json
 from steelyard.scanning._pickles import scan_pickles
-from steelyard.scanning._piece import Piece, base
+from steelyard.scanning._packed import is_packed, unpacked
+from steelyard.scanning._piece import Piece, base, nameless
 from steelyard.scanning._report import Report
 from steelyard.scanning._strings import is_obeyed, is_path_out, is_url, shown
 
@@ -29,7 +31,10 @@ _NUMBERS = re.compile(r".*\.data-\d{5}-of-\d{5}")
 _PROGRAMS = (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".exe", ".sh", ".bat", ".ps1", ".jar")
 _EXECUTABLE = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"#!")
 _TABLE = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
-_OCDBT = b"\x0c\xdb\x3a\x2a"
+_OCDBT = b"\x0c\xdb"
+_OCDBT_DATA = re.compile(r"(?:.*/)?d/[0-9a-f]{32}")
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_CHUNK = re.compile(r".*/(?:c/)?\d+(?:[./]\d+)*")
 _LATEST = re.compile(rb'model_checkpoint_paths?: "([^"]*)"')
 _BY_NAME: dict[str, Callable[[Piece, Report], str]] = {
     "saved_model.pb": scan_saved_model,
@@ -78,6 +83,8 @@ def _by_content(piece: Piece, report: Report, head: bytes) -> str:
         return scan_pickles(piece, report)
     if _is_numbers(piece, head):
         return "numbers, not looked into"
+    if is_packed(head):
+        return _packed(piece, report)
     if name.endswith(".pb") and name != "fingerprint.pb":
         return scan_graph(piece, report)
     if head.startswith(_EXECUTABLE) or name.endswith(_PROGRAMS):
@@ -97,7 +104,17 @@ def _archive(piece: Piece, report: Report) -> str:
     archive = Archive(piece, report)
     for inner in archive.pieces():
         scan_piece(inner, report)
-    return "PyTorch" if archive.is_torch else "a zip archive"
+    return archive.kind
+
+
+def _packed(piece: Piece, report: Report) -> str:
+    if piece.depth >= _MOST_DEPTH:
+        raise LimitError(f"archives in archives, more than {_MOST_DEPTH} deep")
+    name = base(piece.name).rpartition(".")[0] or base(piece.name)
+    part = nameless(unpacked(piece, report), f"{piece.part.name}: unpacked")
+    shown = ": ".join(filter(None, (piece.member, "unpacked")))
+    inner = replace(piece.inside(name, part), member=shown)
+    return f"packed: {scan_piece(inner, report)}"
 
 
 def _is_safetensors(piece: Piece, head: bytes) -> bool:
@@ -125,7 +142,11 @@ def _is_numbers(piece: Piece, head: bytes) -> bool:
         return True
     if piece.name.endswith(".index") and piece.read(piece.size - 8, 8) == _TABLE:
         return True
-    return head.startswith(_OCDBT) or base(piece.name) == "fingerprint.pb"
+    if head.startswith(_OCDBT) or _OCDBT_DATA.fullmatch(piece.name):
+        return True
+    if head.startswith(_ZSTD) and _CHUNK.fullmatch(piece.name):
+        return True
+    return base(piece.name) == "fingerprint.pb"
 
 
 def _latest(piece: Piece, report: Report) -> str:

@@ -46,10 +46,42 @@ class Scan:
         return tuple(one for one in self.risks if one.severity == "unread")
 
     @property
+    def in_order(self) -> tuple[Risk, ...]:
+        """All of them, the worst first."""
+        worst = list(SEVERITIES)
+        return tuple(sorted(self.risks, key=lambda one: worst.index(one.severity)))
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many there are of each severity."""
         count = Counter(one.severity for one in self.risks)
         return {severity: count[severity] for severity in SEVERITIES}
+
+    @property
+    def status(self) -> str:
+        """`"found"`; `"unread"` where nothing was, and not all was read; or `"clean"`."""
+        return "found" if self.found else "unread" if self.unread else "clean"
+
+    @property
+    def summary(self) -> str:
+        """What was found and whether all was read, in one line."""
+        counts = {key: number for key, number in self.counts.items() if key != "unread" and number}
+        said = [f"{number:,} {_WORDS[key][number > 1]}" for key, number in counts.items()]
+        parts, files = len(self.unread), len(self.files)
+        what = f"{files:,} files" if files != 1 else "1 file"
+        read = f"{what}, of which all but the numbers was read"
+        if parts:
+            read = (
+                f"{what}, of which {parts:,} {'parts were' if parts > 1 else 'part was'} not read"
+            )
+        return f"{', '.join(said) if said else 'Nothing found'}; {read}."
+
+
+_WORDS = {
+    "danger": ("danger", "dangers"),
+    "caution": ("caution", "cautions"),
+    "note": ("note", "notes"),
+}
 
 
 def scan(path: str | PathLike[str], *, seconds: float = SECONDS) -> Scan:
