@@ -15,8 +15,8 @@ from steelyard.scanning._graphs import scan_graph, scan_metadata, scan_saved_mod
 from steelyard.scanning._hdf5 import is_hdf5, scan_hdf5
 from steelyard.scanning._json_text import MOST_BYTES
 from steelyard.scanning._keras_objects import scan_json
-from steelyard.scanning._pickles import scan_pickles
 from steelyard.scanning._packed import is_packed, unpacked
+from steelyard.scanning._pickles import scan_pickles
 from steelyard.scanning._piece import Piece, base, nameless
 from steelyard.scanning._report import Report
 from steelyard.scanning._strings import is_obeyed, is_path_out, is_url, shown
@@ -112,8 +112,8 @@ def _packed(piece: Piece, report: Report) -> str:
         raise LimitError(f"archives in archives, more than {_MOST_DEPTH} deep")
     name = base(piece.name).rpartition(".")[0] or base(piece.name)
     part = nameless(unpacked(piece, report), f"{piece.part.name}: unpacked")
-    shown = ": ".join(filter(None, (piece.member, "unpacked")))
-    inner = replace(piece.inside(name, part), member=shown)
+    where = ": ".join(filter(None, (piece.member, "unpacked")))
+    inner = replace(piece.inside(name, part), member=where)
     return f"packed: {scan_piece(inner, report)}"
 
 
