@@ -27,8 +27,8 @@ _NAME, _OP, _ATTRIBUTE = 1, 2, 5
 
 def scan_saved_model(piece: Piece, report: Report) -> str:
     """Notes what the graphs of a SavedModel do besides computing."""
-    for graph in _inner(_view(piece), _META_GRAPH):
-        for number, value in _parsed(graph):
+    for graph in _inner(_view(piece), _META_GRAPH, report):
+        for number, value in _parsed(graph, report):
             if number == _GRAPH:
                 _graph(value, piece, report)
             elif number == _ASSET:
@@ -46,7 +46,7 @@ def scan_graph(piece: Piece, report: Report) -> str:
 
 def scan_metadata(piece: Piece, report: Report) -> str:
     """Notes what the configs that Keras 2 put beside a SavedModel name."""
-    for node in _inner(_view(piece), 1):
+    for node in _inner(_view(piece), 1, report):
         _config(node, 5, piece, report)
     return "Keras's metadata"
 
@@ -56,13 +56,16 @@ def _view(piece: Piece) -> Any:
     return memoryview(piece.whole(_MOST))
 
 
-def _parsed(message: Any) -> Iterator[tuple[int, Any]]:
-    return fields(message)
+def _parsed(message: Any, report: Report) -> Iterator[tuple[int, Any]]:
+    for count, field in enumerate(fields(message)):
+        if not count % 4096:
+            report.check()
+        yield field
 
 
-def _inner(message: Any, wanted: int) -> Iterator[Any]:
+def _inner(message: Any, wanted: int, report: Report) -> Iterator[Any]:
     """The messages in a field, which may be there many times."""
-    for number, value in _parsed(message):
+    for number, value in _parsed(message, report):
         if number == wanted:
             if isinstance(value, int):
                 raise CheckpointError("a message has a number where a message is due")
@@ -70,21 +73,19 @@ def _inner(message: Any, wanted: int) -> Iterator[Any]:
 
 
 def _graph(graph: Any, piece: Piece, report: Report) -> None:
-    _nodes(_inner(graph, _NODE), "the main graph", piece, report)
-    for library in _inner(graph, _LIBRARY):
-        for function in _inner(library, _FUNCTION):
-            name = next((_first(s, 1) for s in _inner(function, _SIGNATURE)), b"")
+    _nodes(_inner(graph, _NODE, report), "the main graph", piece, report)
+    for library in _inner(graph, _LIBRARY, report):
+        for function in _inner(library, _FUNCTION, report):
+            name = next((_first(s, 1, report) for s in _inner(function, _SIGNATURE, report)), b"")
             where = f"function {shown(name.decode('utf-8', 'replace'))}"
-            _nodes(_inner(function, _FUNCTION_NODE), where, piece, report)
+            _nodes(_inner(function, _FUNCTION_NODE, report), where, piece, report)
 
 
 def _nodes(nodes: Iterator[Any], where: str, piece: Piece, report: Report) -> None:
-    for count, node in enumerate(nodes):
-        if not count % 1024:
-            report.check()
+    for node in nodes:
         name = op = b""
         writes = False
-        for number, value in _parsed(node):
+        for number, value in _parsed(node, report):
             if number == _NAME:
                 name = bytes(value)
             elif number == _OP:
@@ -98,19 +99,19 @@ def _nodes(nodes: Iterator[Any], where: str, piece: Piece, report: Report) -> No
 
 
 def _asset(asset: Any, piece: Piece, report: Report) -> None:
-    name = _first(asset, 2).decode("utf-8", "replace")
+    name = _first(asset, 2, report).decode("utf-8", "replace")
     if leads_out(name) or is_path_out(name) or is_url(name):
         report.add("path-in-config", piece, "assets", f"The asset {shown(name)} lies elsewhere.")
 
 
 def _objects(graph: Any, piece: Piece, report: Report) -> None:
-    for node in _inner(graph, 1):
-        for user in _inner(node, 4):
+    for node in _inner(graph, 1, report):
+        for user in _inner(node, 4, report):
             _config(user, 3, piece, report)
 
 
 def _config(message: Any, number: int, piece: Piece, report: Report) -> None:
-    text = _first(message, number)
+    text = _first(message, number, report)
     if not text.startswith(b"{"):
         return
     try:
@@ -119,5 +120,5 @@ def _config(message: Any, number: int, piece: Piece, report: Report) -> None:
         report.add_error(error, piece, "config")
 
 
-def _first(message: Any, number: int) -> bytes:
-    return bytes(next(_inner(message, number), b""))
+def _first(message: Any, number: int, report: Report) -> bytes:
+    return bytes(next(_inner(message, number, report), b""))

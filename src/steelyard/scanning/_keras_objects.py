@@ -74,7 +74,7 @@ class _Walk:
 
     def _object(self, value: Object, keys: _Keys, inside: bool) -> Iterator[_Step]:
         pairs = [*value.items(), *value.shadowed]
-        for key, _ in value.shadowed:
+        for key in dict.fromkeys(key for key, _ in value.shadowed):
             self._add("json-duplicate-key", keys, f"The key {shown(key)} is there twice.")
         if inside:
             for key in value:

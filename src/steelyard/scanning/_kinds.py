@@ -16,7 +16,7 @@ from steelyard.scanning._hdf5 import is_hdf5, scan_hdf5
 from steelyard.scanning._json_text import MOST_BYTES
 from steelyard.scanning._keras_objects import scan_json
 from steelyard.scanning._packed import is_packed, unpacked
-from steelyard.scanning._pickles import scan_pickles
+from steelyard.scanning._pickles import INSTRUCTIONS, begins_as_pickle, scan_pickles
 from steelyard.scanning._piece import Piece, base, nameless
 from steelyard.scanning._report import Report
 from steelyard.scanning._strings import is_obeyed, is_path_out, is_url, shown
@@ -25,8 +25,6 @@ _HEAD = 4096
 _MOST_DEPTH = 4
 _MOST_TEXT = 64 << 20
 _PICKLES = (".pkl", ".pickle", ".p", ".joblib", ".debug_pkl", ".pt", ".pth", ".ckpt", ".bin")
-# A pickle without its number in front: `cos\nsystem\n`.
-_OLD_PICKLE = re.compile(rb"[(\]}l.d0-9pq\n]{0,20}[ci][\w.]+\r?\n[\w.]+\r?\n")
 _NUMBERS = re.compile(r".*\.data-\d{5}-of-\d{5}")
 _PROGRAMS = (".py", ".pyc", ".pyd", ".so", ".dll", ".dylib", ".exe", ".sh", ".bat", ".ps1", ".jar")
 _EXECUTABLE = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe", b"#!")
@@ -79,12 +77,12 @@ def _by_content(piece: Piece, report: Report, head: bytes) -> str:
         return _safetensors(piece, report)
     if (scan := _BY_NAME.get(name)) is not None:
         return scan(piece, report)
+    if is_packed(head):
+        return _packed(piece, report)
     if _is_pickle(head, name):
         return scan_pickles(piece, report)
     if _is_numbers(piece, head):
         return "numbers, not looked into"
-    if is_packed(head):
-        return _packed(piece, report)
     if name.endswith(".pb") and name != "fingerprint.pb":
         return scan_graph(piece, report)
     if head.startswith(_EXECUTABLE) or name.endswith(_PROGRAMS):
@@ -131,9 +129,10 @@ def _safetensors(piece: Piece, report: Report) -> str:
 
 
 def _is_pickle(head: bytes, name: str) -> bool:
-    if len(head) > 1 and head[0] == 0x80 and head[1] <= 5 and not name.endswith(".data"):
+    """Whether it says so, by its number in front or by its name."""
+    if len(head) > 1 and head[0] == 0x80 and head[1] <= 5:
         return True
-    return _OLD_PICKLE.match(head) is not None or (name.endswith(_PICKLES) and head[:1] in b"(]}l")
+    return name.endswith(_PICKLES) and chr(head[0]) in INSTRUCTIONS
 
 
 def _is_numbers(piece: Piece, head: bytes) -> bool:
@@ -173,23 +172,28 @@ def _is_json(piece: Piece) -> bool:
 
 
 def _plain(piece: Piece, report: Report) -> str:
-    decoder = codecs.getincrementaldecoder("utf-8")()
     if piece.size > _MOST_TEXT:
         raise LimitError(f"{piece.size:,} bytes; at most {_MOST_TEXT:,} are read of a text")
+    is_text = _is_text(piece)
+    if begins_as_pickle(piece, whole=is_text):
+        return scan_pickles(piece, report)  # of the first protocol, which is a text
+    if is_text:
+        return "text"
+    begins = ascii(piece.read(0, 4))[1:]
+    report.add("unknown-kind", piece, "", f"No kind that is known here; it begins {begins}.")
+    return "unknown"
+
+
+def _is_text(piece: Piece) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         for at in range(0, piece.size, 1 << 20):
             text = decoder.decode(piece.read(at, 1 << 20), at + (1 << 20) >= piece.size)
             if "\0" in text:
-                break
-        else:
-            return "text"
+                return False
     except UnicodeDecodeError:
-        pass
-    kind = ascii(piece.read(0, 4))[1:]
-    report.add(
-        "unknown-kind", piece, "", f"A file of no kind that is known here; it begins {kind}."
-    )
-    return "unknown"
+        return False
+    return True
 
 
 def check_name(piece: Piece, report: Report) -> None:

@@ -24,6 +24,9 @@ _PICKLES_OF_TORCH = 5  # a number, a version, what system, the value, the keys o
 _MOST_PICKLES = 10_000
 
 _SOMETHING, _MARK = object(), object()
+_MOST_TRIED = 100_000  # instructions, to see whether something is a pickle at all
+INSTRUCTIONS = {op.code for op in pickletools.opcodes}
+_CALLS = ("GLOBAL", "INST", "STACK_GLOBAL")
 _TEXTS = {
     *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
     *("STRING", "BINSTRING", "SHORT_BINSTRING"),
@@ -39,7 +42,9 @@ def scan_pickles(piece: Piece, report: Report, start: int = 0) -> str:
     """
     at, count = start, 0
     torch = piece.read(start, len(_OLD_TORCH)) == _OLD_TORCH
-    while at < piece.size and count < _MOST_PICKLES:
+    while at < piece.size:
+        if count >= _MOST_PICKLES:
+            raise LimitError(f"more than {_MOST_PICKLES:,} pickles, one after the other")
         if count and not torch and not _begins(piece.read(at, 2)):
             rest = piece.size - at
             report.add("pickle-trailing", piece, f"byte {at:,}", f"{rest:,} bytes follow its end.")
@@ -49,6 +54,26 @@ def scan_pickles(piece: Piece, report: Report, start: int = 0) -> str:
         if torch and count == _PICKLES_OF_TORCH:
             break  # what follows are the numbers
     return "PyTorch, as before 1.6" if torch else "a pickle"
+
+
+def begins_as_pickle(piece: Piece, *, whole: bool) -> bool:
+    """Whether it can be a pickle of the first protocol, which has nothing to be known by.
+
+    Args:
+        piece: What it is.
+        whole: Whether it has to be one up to its end, since it is a text; else it has to use a
+            name before it breaks off.
+    """
+    file: Any = _Bounded(piece, 0)
+    names, at = False, -1
+    try:
+        for count, (op, _, place) in enumerate(pickletools.genops(file)):
+            if count >= _MOST_TRIED:
+                return True
+            names, at = names or op.name in _CALLS, place or 0
+    except (ValueError, IndexError, OverflowError):
+        return names and not whole
+    return not piece.read(at + 1, 100).strip()
 
 
 def _begins(head: bytes) -> bool:
