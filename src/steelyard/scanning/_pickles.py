@@ -106,6 +106,7 @@ class _Walk:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._at = start
+        self._is_joblib = False
 
     def run(self) -> int:
         """Follows the instructions; gives where the pickle ends."""
@@ -121,10 +122,13 @@ class _Walk:
         except CheckpointError as error:
             raise type(error)(f"after byte {self._at:,}: {error}") from None
         except (ValueError, IndexError, OverflowError, UnicodeError) as error:
-            text = str(error)[:100]
-            raise CheckpointError(
-                f"the pickle breaks off after byte {self._at:,}: {text}"
-            ) from None
+            where = f"the pickle breaks off after byte {self._at:,}"
+            if self._is_joblib:
+                where = (
+                    f"joblib keeps arrays between the instructions, and only what comes before the "
+                    f"first was read, {self._at:,} bytes"
+                )
+            raise CheckpointError(f"{where}: {str(error)[:100]}") from None
         return self._at + 1
 
     def _add(self, code: str, message: str) -> None:
@@ -168,6 +172,7 @@ class _Walk:
     # --- The names --------------------------------------------------------------------------------
 
     def _name(self, module: str, name: str) -> None:
+        self._is_joblib = self._is_joblib or module == "joblib.numpy_pickle"
         if code := code_of(module, name):
             self._add(code, f"The name {shown(f'{module}.{name}')} is used.")
 
