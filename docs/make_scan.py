@@ -19,12 +19,12 @@ PAGE = Path(__file__).parent / "scan.md"
 MADE = re.compile(r"(?<=<!-- made: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 GROUPS = {
-    "config": "The configs of a model: `config.json` of a Keras file or folder, the attributes of a "
-    "legacy `.h5`, the metadata that Keras 2 put into a SavedModel, and the JSON beside other "
+    "config": "The configs of a model: `config.json` of a Keras file or folder, the attributes of "
+    "a legacy `.h5`, the metadata that Keras 2 put into a SavedModel, and the JSON beside other "
     "weights.",
     "JSON": "The text of any JSON, and names that are shown.",
-    "pickle": "PyTorch's files, those of before 1.6 too, bare pickles, and arrays of Python objects "
-    "in `.npy` and `.npz`.",
+    "pickle": "PyTorch's files, those of before 1.6 too, bare pickles, and arrays of Python "
+    "objects in `.npy` and `.npz`.",
     "HDF5": "Weights of Keras, and legacy `.h5`.",
     "zip": "Keras's and PyTorch's files, and `.npz`.",
     "graph": "A SavedModel, or a graph that was saved by itself.",
