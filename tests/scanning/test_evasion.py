@@ -133,6 +133,15 @@ def test_a_print_into_a_file(tmp_path):
     assert _codes(_written(tmp_path / "saved_model.pb", graph)) == {"graph-file"}
 
 
+def test_the_metadata_of_keras_2(tmp_path):
+    spec = {"class_name": "TypeSpec", "type_spec": "tf.TensorSpec", "serialized": []}
+    dense = {"class_name": "Dense", "config": {"kernel_initializer": {"class_name": "Zeros"}}}
+    told = {"class_name": "Sequential", "config": {"layers": [dense]}, "save_spec": spec}
+    node = message((3, "root"), (4, "_tf_keras_sequential"), (5, json.dumps(told)))
+    path = _written(tmp_path / "keras_metadata.pb", message((1, node)))
+    assert scan(path).risks == ()
+
+
 def test_shards_elsewhere(tmp_path):
     told = {"weight_map": {"/vars": ["a.weights.h5", "../../x.h5"]}}
     path = _written(tmp_path / "x.weights.json", json.dumps(told).encode())
@@ -227,6 +236,18 @@ def test_weights_that_are_packed(tmp_path):
     data = (tmp_path / "w.h5").read_bytes()
     (risk,) = scan(_zip(tmp_path / "x.keras", "model.weights.h5", data)).found
     assert (risk.code, risk.place) == ("hdf5-external-link", "model.weights.h5: layers")
+
+
+def test_two_archives_in_one_file(tmp_path):
+    first = keras_file(tmp_path / "a", LAMBDA).read_bytes()
+    second = keras_file(tmp_path / "b", layer()).read_bytes()
+    assert _codes(_written(tmp_path / "x", first + second)) == {"zip-hidden"}
+    begin = struct.unpack("<L", second[-6:-2])[0]
+    member = _zip(tmp_path / "c", "config.json", b"{}").read_bytes()
+    member = member[: member.index(b"PK\1\2")]
+    moved = struct.pack("<L", begin + len(member))
+    data = second[:begin] + member + second[begin:-6] + moved + second[-2:]
+    assert _codes(_written(tmp_path / "x", data)) == {"zip-hidden"}
 
 
 def test_archives_without_end(tmp_path):

@@ -28,6 +28,7 @@ _MOST_RATIO = 100
 _PIECE = 1 << 20
 _END, _LOCATOR, _LOCAL = b"PK\5\6", b"PK\6\7", b"PK\3\4"
 _DEFLATED = 8
+_ENCRYPTED = 0x2041
 # What PyTorch keeps as bytes beside its pickle.
 _OF_TORCH = re.compile(
     r"[^/]*/(?:(?:data|constants|tensors)/\d+|\.data/\w+|version|byteorder"
@@ -56,7 +57,7 @@ class Archive:
 
     def __init__(self, piece: Piece, report: Report) -> None:
         self._piece, self._report = piece, report
-        infos = _listed(piece)
+        infos, self._directory = _listed(piece)
         names = [info.filename for info in infos]
         self.is_torch = any(re.fullmatch(r"[^/]*/data\.pkl", name) for name in names)
         self.members = list(self._checked(infos))
@@ -81,7 +82,11 @@ class Archive:
         for member in self.members:
             self._report.check()
             name = member.info.filename
-            if member.info.is_dir() or (self.is_torch and _OF_TORCH.fullmatch(name)):
+            if member.info.flag_bits & _ENCRYPTED or (
+                name.endswith("/") and not member.info.file_size
+            ):
+                continue
+            if self.is_torch and _OF_TORCH.fullmatch(name):
                 continue
             if re.fullmatch(r"[^/]*/code/.*\.py(?:\.debug_pkl)?", name) and self.is_torch:
                 self._add("torchscript", name, "A program of TorchScript is in the archive.")
@@ -102,10 +107,9 @@ class Archive:
                 self._report.check()
             name = info.orig_filename
             self._named(info, name)
-            if info.flag_bits & 0x2041:
+            if info.flag_bits & _ENCRYPTED:
                 self._add("zip-encrypted", name, f"{shown(name)} is encrypted.")
                 self._add("unknown-kind", name, f"{shown(name)} is encrypted, so it was not read.")
-                continue
             if info.file_size > max(_MOST_UNPACKED, _MOST_RATIO * info.compress_size):
                 size = f"{info.compress_size:,} bytes would unpack to {info.file_size:,}"
                 self._add("zip-bomb", name, f"{shown(name)}: {size}.")
@@ -148,7 +152,15 @@ class Archive:
             if info.header_offset < end:
                 message = f"The bytes of {shown(info.filename)} lie over those of {shown(before)}."
                 self._add("zip-overlap", info.filename, message)
+            self._hidden(end, info.header_offset)
             end, before = max(end, begin + info.compress_size), info.filename
+        self._hidden(end, self._directory)
+
+    def _hidden(self, start: int, end: int) -> None:
+        """Between two members there may be the sizes of the first, and nothing like a member."""
+        if start < end and _LOCAL in self._piece.read(start, min(end - start, 64)):
+            message = f"A member at byte {start:,} is not in the directory of the archive."
+            self._report.add("zip-hidden", self._piece, f"byte {start:,}", message)
 
     # --- Its members ------------------------------------------------------------------------------
 
@@ -201,8 +213,8 @@ def _comment(tail: bytes, at: int) -> int:
     return int.from_bytes(tail[at + 20 : at + 22], "little")
 
 
-def _listed(piece: Piece) -> list[zipfile.ZipInfo]:
-    """The directory, if it is not too long to be read at all."""
+def _listed(piece: Piece) -> tuple[list[zipfile.ZipInfo], int]:
+    """The directory, if it is not too long to be read at all, and where it begins."""
     tail_start = max(0, piece.size - 22 - 0xFFFF)
     tail = piece.read(tail_start, 22 + 0xFFFF)
     at = tail.rfind(_END)
@@ -219,6 +231,6 @@ def _listed(piece: Piece) -> list[zipfile.ZipInfo]:
         raise LimitError(f"{count:,} members; at most {_MOST_MEMBERS:,} are read")
     try:
         with zipfile.ZipFile(piece.stream()) as archive:
-            return archive.infolist()
+            return archive.infolist(), archive.start_dir
     except (zipfile.BadZipFile, ValueError, struct.error, OSError, NotImplementedError) as error:
         raise CheckpointError(f"the directory of the archive is damaged: {error}") from None

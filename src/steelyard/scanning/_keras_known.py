@@ -70,6 +70,7 @@ _CLASS = re.compile(r"_?[A-Z]\w*")
 VALUES = {
     *("__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__"),
     *("__tuple__", "__dict__", "__set__"),
+    *("TypeSpec", "CompositeTensor", "TensorShape", "KerasTensor"),  # of Keras 2
 }
 # Layers and models that are registered by these need them, and that is no secret.
 _FRIENDS = {"keras_hub", "keras_nlp", "keras_cv", "keras_rs", "keras_tuner", "steelyard"}

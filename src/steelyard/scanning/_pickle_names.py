@@ -33,7 +33,7 @@ _PATTERNS = re.compile(
     r"|numpy\.random\._pickle\.\w+"
 )
 # Classes that hold numbers, in libraries that can also load and run.
-_CLASSES = re.compile(r"(?:torch\.(?:nn|optim)|jax|optax)\.[\w.]*\.?[A-Z]\w*")
+_CLASSES = re.compile(r"(?:torch|numpy|jax|tensorflow)\.(?:\w+\.)*[A-Z]\w*")
 _MILDER = ("sklearn", "scipy", "pandas", "xgboost", "lightgbm")
 
 

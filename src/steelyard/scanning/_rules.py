@@ -244,8 +244,8 @@ _ROWS = (
     ),
     Rule(
         *("zip-hidden", "caution", "zip"),
-        "An archive follows after other bytes, so that two readers can see two different files; "
-        "both were scanned.",
+        "An archive follows after other bytes, or has a member that its directory does not list, "
+        "so that two readers can see two different files.",
         "Ask for a file that was written by one tool, once.",
         _ZIP,
     ),

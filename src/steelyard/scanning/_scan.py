@@ -145,7 +145,7 @@ def _files(folder: str, report: Report) -> Iterator[str]:
             with os.scandir(os.path.join(folder, here)) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            report.add_at("unreadable", here, "", f"The folder: {error.strerror}.")
+            report.add_at("unreadable", here or ".", "", f"The folder: {error.strerror}.")
             continue
         for entry in found:
             name = os.path.join(here, entry.name)
