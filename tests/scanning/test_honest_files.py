@@ -28,6 +28,12 @@ def test_numpy_and_safetensors(tmp_path):
     }
 
 
+def test_of_a_packed_array_of_numbers_only_the_beginning_is_unpacked(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "x.npz", a=np.random.default_rng(0).random(1 << 20))
+    monkeypatch.setattr("steelyard.scanning._archive._MOST_UNPACKED", 2 << 20)
+    assert scan(tmp_path / "x.npz").risks == ()
+
+
 def test_torch(tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch writes the files")
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 2), torch.nn.BatchNorm2d(3))

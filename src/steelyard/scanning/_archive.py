@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from steelyard.checkpoints import Part
 from steelyard.errors import CheckpointError, LimitError
+from steelyard.scanning._arrays import MAGIC, holds_objects
 from steelyard.scanning._piece import Piece, nameless
 from steelyard.scanning._report import Report
 from steelyard.scanning._strings import is_obeyed, leads_out, shown
@@ -82,9 +83,8 @@ class Archive:
         for member in self.members:
             self._report.check()
             name = member.info.filename
-            if member.info.flag_bits & _ENCRYPTED or (
-                name.endswith("/") and not member.info.file_size
-            ):
+            is_folder = name.endswith("/") and not member.info.file_size
+            if is_folder or member.info.flag_bits & _ENCRYPTED:
                 continue
             if self.is_torch and _OF_TORCH.fullmatch(name):
                 continue
@@ -172,10 +172,20 @@ class Archive:
         if info.compress_type == zipfile.ZIP_STORED:
             part = Part(source, start + begin, info.compress_size, label)
         elif info.compress_type == _DEFLATED:
-            part = nameless(self._unpacked(member), label)
+            start_of_array = self._array_of_numbers(member)
+            part = nameless(start_of_array or self._unpacked(member), label)
         else:
             raise CheckpointError(f"it is packed in a way that is not read, {info.compress_type}")
         return self._piece.inside(shown_name(info.filename), part)
+
+    def _array_of_numbers(self, member: Member) -> list[bytes]:
+        """The first bytes of an array, if they say that numbers follow; else nothing."""
+        if not member.info.filename.endswith(".npy"):
+            return []
+        first = next(self._unpacked(member), b"")
+        if not first.startswith(MAGIC) or holds_objects(first)[0]:
+            return []
+        return [first]
 
     def _unpacked(self, member: Member) -> Iterator[bytes]:
         info, begin = member
