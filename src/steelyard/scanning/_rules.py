@@ -101,7 +101,7 @@ _ROWS = (
     ),
     Rule(
         *("unregistered-class", "caution", "config"),
-        "A class that is not registered with Keras, from a module that Keras before 3.11 imports "
+        "A class that is not registered with Keras, from a module that Keras before 3.9 imports "
         "because the file says so.",
         _TRUST,
         ("CVE-2025-1550",),
