@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from steelyard.checkpoints import _leaf_table as table
 from steelyard.checkpoints._keras_config import Made
@@ -72,3 +75,13 @@ def guessed(name: str) -> Made:
     """The class that a name points to, if Keras made it."""
     kind = table.class_of(name)
     return Made(kind, None, {}, False, bool(kind))
+
+
+def naming_note(named: Sequence[Named], config: Any) -> str:
+    """How many names are not certain, in a sentence; empty where all are."""
+    count = Counter(one.naming for one in named)
+    said = [f"{count[naming]:,} {naming}" for naming in ("inferred", "unknown") if count[naming]]
+    if not said:
+        return ""
+    why = "" if config is not None else "; the file has no config, which would say more"
+    return f"Of {len(named):,} names {' and '.join(said)}{why}."

@@ -38,10 +38,10 @@ def legacy_names(listing: dict[str, Any], config: Any) -> list[Named]:
             path = f"{group}/{weight}"
             if path in paths:
                 found.setdefault(path, _named(path, name, weight, layers.get(name), model))
-    return _together(list(found.values()))
+    return together(list(found.values()))
 
 
-def _together(named: list[Named]) -> list[Named]:
+def together(named: list[Named]) -> list[Named]:
     """Tells each variable of those that its layer has beside it, such as a scale."""
     beside: dict[str, dict[str, str]] = defaultdict(dict)
     for one in named:
@@ -67,12 +67,23 @@ def _weight_names(groups: dict[str, Any], group: str, paths: set[str]) -> list[s
 
 def _named(path: str, name: str, weight: str, config: Any, model: Made) -> Named:
     segments = [part for part in re.sub(r":\d+$", "", weight).split("/") if part]
-    layer = made(config)
     top = [] if name == "top_level_model_weights" else [name]
-    trains = model.trainable is not False
     # Made later, as LoRA is, its path begins with the model around.
     at = segments.index(name) + 1 if name in segments[:-1] else 0
-    steps = segments[at:]
+    return along(path, top, made(config), segments[at:], model.trainable is not False)
+
+
+def along(stored: str, way: list[str], layer: Made, steps: list[str], trains: bool) -> Named:
+    """The variable to which the names in its path lead, from a layer down.
+
+    Args:
+        stored: Where the file has it.
+        way: The segments that lead to the layer.
+        layer: The layer.
+        steps: What of the path is left: the names of what it holds, then that of the variable.
+        trains: Whether what is around the layer is to be trained.
+    """
+    top = list(way)
     for step, inner in _steps(layer, steps[:-1]):
         top.append(step)
         layer = inner
@@ -84,14 +95,14 @@ def _named(path: str, name: str, weight: str, config: Any, model: Made) -> Named
     if not (layer.own and leaf in known) and len(steps) > 1 and len(top) < 2:
         top, naming = [*top, *steps[:-1]], "unknown"
     trains = trains and layer.trainable is not False and _is_trained(layer, leaf)
-    return Named(path, "/".join((*top, leaf)), naming, leaf, trains, layer, {leaf: path})
+    return Named(stored, "/".join((*top, leaf)), naming, leaf, trains, layer, {leaf: stored})
 
 
 def _steps(layer: Made, segments: list[str]) -> Iterator[tuple[str, Made]]:
     """The way down through what a layer holds, as far as the segments lead along it."""
     rest = list(segments)
     while True:
-        inner = dict(_inner(layer))
+        inner = dict(inside(layer))
         at = next((n for n, part in enumerate(rest) if part in inner), None)
         if at is None:
             return
@@ -100,7 +111,7 @@ def _steps(layer: Made, segments: list[str]) -> Iterator[tuple[str, Made]]:
         yield step, layer
 
 
-def _inner(layer: Made) -> Iterator[tuple[str, tuple[str, Made]]]:
+def inside(layer: Made) -> Iterator[tuple[str, tuple[str, Made]]]:
     """What a layer holds: a name in the path of a variable → (segment of the address, layer)."""
     for part in layer.layers or []:
         yield name_of(part), (name_of(part), made(part))
