@@ -35,7 +35,7 @@ def of_paths(paths: Iterable[tuple[str, Way, bool]], config: Any) -> list[Named]
     found = [(_possible(stored, path, ways, root), trains) for stored, path, trains in paths]
     certain = {possible[0].address for possible, _ in found if len(possible) == 1}
     named = [replace(_chosen(possible, certain), trainable=trains) for possible, trains in found]
-    return together(sorted(named, key=lambda one: _place(one, order)))
+    return sorted(together(named), key=lambda one: _place(one, order))
 
 
 def _layers(layer: Made, way: Way) -> Iterator[tuple[str, Way, Made]]:
@@ -72,7 +72,9 @@ def _chosen(possible: list[Named], certain: set[str]) -> Named:
 def _place(named: Named, order: dict[Way, int]) -> tuple[int, int]:
     """By the layer, and in it by what it makes first."""
     way = tuple(named.address.split("/")[:-1])
-    variants = table.known().get(named.layer.kind, {}).get("own", ()) if named.layer.own else ()
-    names = [name for variant in variants for _, name, _ in variant["leaves"]]
+    layer = named.layer
+    variants = table.known().get(layer.kind, {}).get("own", ()) if layer.own else ()
+    listed = [[name for _, name, _ in v["leaves"]] for v in variants if layer.mode in (None, v["mode"])]
+    names = max(listed, key=lambda names: len(named.beside.keys() & names), default=[])
     at = names.index(named.name) if named.name in names else len(names)
     return order.get(way, len(order)), at

@@ -117,7 +117,7 @@ def inside(layer: Made) -> Iterator[tuple[str, tuple[str, Made]]]:
         yield name_of(part), (name_of(part), made(part))
     if not layer.own:
         return
-    for segment, kind, said, *_ in table.children(layer.kind).values():
+    for segment, kind, said, *axes in table.children(layer.kind).values():
         config = (layer.config or {}).get(said)
         if kind == "*":
             listed: list[Any] = config if isinstance(config, list) else []
@@ -125,7 +125,7 @@ def inside(layer: Made) -> Iterator[tuple[str, tuple[str, Made]]]:
                 yield name_of(one), (f"{segment}/{index}", made(one))
         elif kind:
             own = layer.config if said == "." else None
-            held = Made(kind, own, {}, layer.sure, True)
+            held = Made(kind, own, {}, layer.sure, True, "".join(axes))
             yield (table.known()[kind]["snake"] if said == "." else segment), (segment, held)
         elif isinstance(config, dict):
             yield name_of(config), (segment, made(config))

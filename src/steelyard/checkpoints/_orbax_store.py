@@ -81,7 +81,8 @@ class Store:
         size = max(math.prod(told.shape), math.prod(told.piece)) * kind.itemsize
         if size > max(_ANY_SIZE, _MOST_RATIO * self._kept):
             raise LimitError(
-                f"{where}: {size:,} bytes by its shape, and {self._kept:,} are there; it is not read"
+                f"{where}: {size:,} bytes by its shape, and {self._kept:,} in all of the "
+                f"checkpoint; it is not read"
             )
         found = self._values(leaf, where, _SECONDS + size / _SLOWEST)
         self._check_same(where)
