@@ -74,7 +74,9 @@ def _place(named: Named, order: dict[Way, int]) -> tuple[int, int]:
     way = tuple(named.address.split("/")[:-1])
     layer = named.layer
     variants = table.known().get(layer.kind, {}).get("own", ()) if layer.own else ()
-    listed = [[name for _, name, _ in v["leaves"]] for v in variants if layer.mode in (None, v["mode"])]
+    listed = [
+        [name for _, name, _ in v["leaves"]] for v in variants if layer.mode in (None, v["mode"])
+    ]
     names = max(listed, key=lambda names: len(named.beside.keys() & names), default=[])
     at = names.index(named.name) if named.name in names else len(names)
     return order.get(way, len(order)), at

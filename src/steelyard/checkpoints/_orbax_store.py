@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ _PACKED = "manifest.ocdbt"
 _METADATA = {2: ".zarray", 3: "zarr.json"}
 _MOST_FILES = 1_000_000
 _MOST_METADATA = 1 << 20
+_MOST_PIECES = 200_000
 # Zeros are packed 1 : 10,000; weights hardly at all.
 _ANY_SIZE = 256 << 20
 _MOST_RATIO = 1000
@@ -84,6 +86,8 @@ class Store:
                 f"{where}: {size:,} bytes by its shape, and {self._kept:,} in all of the "
                 f"checkpoint; it is not read"
             )
+        if told.count > _MOST_PIECES:
+            raise LimitError(f"{where}: {told.count:,} pieces; at most {_MOST_PIECES:,} are read")
         found = self._values(leaf, where, _SECONDS + size / _SLOWEST)
         self._check_same(where)
         if (found.shape, found.dtype) != (told.shape, kind):
@@ -98,7 +102,7 @@ class Store:
         store = _library()
         spec = {
             "driver": "zarr3" if self.tree.version == 3 else "zarr",
-            "kvstore": self._place(f"{self._name(leaf, where)}/"),
+            "kvstore": self._place(self._root(leaf, where)),
             "fill_missing_data_reads": not self.tree.whole,
         }
         try:
@@ -111,7 +115,7 @@ class Store:
 
     def _metadata(self, leaf: Leaf, where: str) -> bytes:
         """What zarr says of an array, in JSON."""
-        key = f"{self._name(leaf, where)}/{_METADATA[self.tree.version]}"
+        key = f"{self._root(leaf, where)}{_METADATA[self.tree.version]}"
         data = self._packed(key, where) if self.is_packed else _small(self.folder, key)
         if len(data) > _MOST_METADATA:
             raise LimitError(f"{where}: {len(data):,} bytes of metadata are too many")
@@ -132,11 +136,11 @@ class Store:
             raise CheckpointError(f"{where}: the store has no such array")
         return bytes(found.value)
 
-    def _name(self, leaf: Leaf, where: str) -> str:
-        """The name of an array in the store; as that of a folder it may not lead elsewhere."""
+    def _root(self, leaf: Leaf, where: str) -> str:
+        """What the keys of an array begin with; as names of folders, they may not lead elsewhere."""
         if not self.is_packed and any(part in ("", ".", "..") for part in leaf.name.split("/")):
             raise CheckpointError(f"{where}: this name would lead to another folder")
-        return leaf.name
+        return f"{leaf.name}/" if leaf.name else ""
 
     def _place(self, inside: str) -> dict[str, Any]:
         """What TensorStore is to open."""
@@ -178,7 +182,8 @@ def _library() -> Any:
 
 def _said(error: BaseException) -> str:
     """The first line of an error of TensorStore, which says where in its code, too."""
-    return str(error).partition("\n")[0].partition(" [")[0][:300]
+    first = str(error).partition("\n")[0].partition(" [")[0]
+    return re.sub(r"^[A-Z_]+: ", "", first)[:300]
 
 
 def _small(folder: str, name: str) -> bytes:
