@@ -122,7 +122,7 @@ def test_steps_and_parts(written):
     assert "Step 12, the latest of 3." in repr(latest)
     assert sy.weights(written / "steps" / "4")["step"].numpy() == 4
     assert sy.weights(written / "steps" / "4" / "state")["step"].numpy() == 4
-    assert sy.weights(written / "two").addresses == ["a/w", "b/w"]
+    assert list(sy.weights(written / "two").addresses) == ["a/w", "b/w"]
     (written / "steps" / "20.orbax-checkpoint-tmp").mkdir()
     assert sy.weights(written / "steps")["step"].numpy() == 12
 

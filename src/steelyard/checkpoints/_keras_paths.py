@@ -29,7 +29,7 @@ def of_paths(paths: Iterable[tuple[str, Way, bool]], config: Any) -> list[Named]
     root = name_of(config) if isinstance(config, dict) else ""
     ways: dict[str, list[tuple[Way, Made]]] = {}
     order: dict[Way, int] = {}
-    for name, way, layer in _layers(made(config), ()):
+    for name, way, layer in _all_below(made(config), ()):
         ways.setdefault(name, []).append((way, layer))
         order.setdefault(way, len(order))
     found = [(_possible(stored, path, ways, root), trains) for stored, path, trains in paths]
@@ -38,12 +38,12 @@ def of_paths(paths: Iterable[tuple[str, Way, bool]], config: Any) -> list[Named]
     return sorted(together(named), key=lambda one: _place(one, order))
 
 
-def _layers(layer: Made, way: Way) -> Iterator[tuple[str, Way, Made]]:
+def _all_below(layer: Made, way: Way) -> Iterator[tuple[str, Way, Made]]:
     """Every layer below a layer, with its name and the way to it, in the order of the model."""
     for name, (segment, held) in inside(layer):
         below = (*way, *segment.split("/"))
         yield name, below, held
-        yield from _layers(held, below)
+        yield from _all_below(held, below)
 
 
 def _possible(

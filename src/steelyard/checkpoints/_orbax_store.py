@@ -137,7 +137,7 @@ class Store:
         return bytes(found.value)
 
     def _root(self, leaf: Leaf, where: str) -> str:
-        """What the keys of an array begin with; as names of folders, they may not lead elsewhere."""
+        """What the keys of an array begin with; where it is a folder, it may not lead elsewhere."""
         if not self.is_packed and any(part in ("", ".", "..") for part in leaf.name.split("/")):
             raise CheckpointError(f"{where}: this name would lead to another folder")
         return f"{leaf.name}/" if leaf.name else ""
