@@ -17,6 +17,8 @@ from steelyard.checkpoints import _leaf_table as table
 from steelyard.checkpoints._keras_config import Made, made, name_of
 from steelyard.checkpoints._keras_place import Named
 
+_WAYS = {"forward_layer": "forward", "backward_layer": "backward"}
+
 
 def is_legacy(listing: dict[str, Any]) -> bool:
     """Whether a file is of this kind."""
@@ -129,6 +131,12 @@ def inside(layer: Made) -> Iterator[tuple[str, tuple[str, Made]]]:
             yield (table.known()[kind]["snake"] if said == "." else segment), (segment, held)
         elif isinstance(config, dict):
             yield name_of(config), (segment, made(config))
+        if not kind and segment in _WAYS:  # Keras 2 made two of one, and named them by their ways
+            config = config or (layer.config or {}).get("layer")
+            yield (
+                f"{_WAYS[segment]}_{name_of(config if isinstance(config, dict) else {})}",
+                (segment, made(config)),
+            )
 
 
 def _is_trained(layer: Made, leaf: str) -> bool:
