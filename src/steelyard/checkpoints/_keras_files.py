@@ -11,7 +11,7 @@ from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._hdf5_source import HDF5Source, Held, Oddity, held_in
 from steelyard.checkpoints._json import LONGEST, parse_json
 from steelyard.checkpoints._keras_names import names
-from steelyard.checkpoints._keras_place import Named, naming_note
+from steelyard.checkpoints._keras_place import NO_CONFIG, Named, naming_note
 from steelyard.checkpoints._keras_rewritten import marked
 from steelyard.checkpoints._keras_tree import tree_of
 from steelyard.checkpoints._legacy_names import is_legacy, legacy_names
@@ -156,7 +156,10 @@ def _source(
             odd += [Oddity(*one) for one in listing["odd"]]
         named, config = _named(listings, config, odd)
         named = marked(named, config)
-        return HDF5Source(held, named, odd, naming_note(named, config), [*workers, *opened])
+        why = NO_CONFIG if config is None else ""
+        return HDF5Source(
+            held, named, odd, naming_note([n.naming for n in named], why), [*workers, *opened]
+        )
     except BaseException:
         for worker in workers:
             worker.close()

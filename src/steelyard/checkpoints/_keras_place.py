@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from steelyard.checkpoints import _leaf_table as table
 from steelyard.checkpoints._keras_config import Made
 from steelyard.checkpoints._keras_tree import Group
 
+NO_CONFIG = "; the file has no config, which would say more"
 NAMINGS = ("exact", "inferred", "unknown")
 
 
@@ -77,11 +77,15 @@ def guessed(name: str) -> Made:
     return Made(kind, None, {}, False, bool(kind))
 
 
-def naming_note(named: Sequence[Named], config: Any) -> str:
-    """How many names are not certain, in a sentence; empty where all are."""
-    count = Counter(one.naming for one in named)
+def naming_note(namings: Sequence[str], why: str = "") -> str:
+    """How many names are not certain, in a sentence; empty where all are.
+
+    Args:
+        namings: How certain each is.
+        why: What goes behind, from a semicolon on.
+    """
+    count = Counter(namings)
     said = [f"{count[naming]:,} {naming}" for naming in ("inferred", "unknown") if count[naming]]
     if not said:
         return ""
-    why = "" if config is not None else "; the file has no config, which would say more"
-    return f"Of {len(named):,} names {' and '.join(said)}{why}."
+    return f"Of {len(namings):,} names {' and '.join(said)}{why}."

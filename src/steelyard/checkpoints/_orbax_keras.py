@@ -13,7 +13,7 @@ from steelyard.checkpoints._flat import Entry, left_out
 from steelyard.checkpoints._hdf5_source import HDF5Source, Oddity
 from steelyard.checkpoints._json import parse_json
 from steelyard.checkpoints._keras_paths import of_paths
-from steelyard.checkpoints._keras_place import naming_note
+from steelyard.checkpoints._keras_place import NO_CONFIG, naming_note
 from steelyard.checkpoints._keras_rewritten import marked
 from steelyard.checkpoints._orbax_leaves import Tree, strings_in
 from steelyard.checkpoints._orbax_store import Store
@@ -54,7 +54,8 @@ def keras_source(store: Store, described: Tree | None, said: str) -> HDF5Source:
         held[leaf.name] = Entry(tensor, partial(store.load, leaf))
         paths.append((leaf.name, leaf.keys[1:], _WEIGHTS[leaf.keys[0]]))
     named = marked(of_paths(paths, config), config)
-    notes = said, naming_note(named, config), left_out(others, _TRAINING)
+    why = NO_CONFIG if config is None else ""
+    notes = said, naming_note([n.naming for n in named], why), left_out(others, _TRAINING)
     return HDF5Source(held, named, odd, " ".join(filter(None, notes)), [store])
 
 
