@@ -17,6 +17,8 @@ from steelyard.checkpoints._keras_place import Named
 from steelyard.checkpoints._legacy_names import along, inside, together
 
 Way = tuple[str, ...]
+# Of so many layers of one name, nothing says any more which is meant.
+_MOST_WAYS = 16
 
 
 def of_paths(paths: Iterable[tuple[str, Way, bool]], config: Any) -> list[Named]:
@@ -30,7 +32,9 @@ def of_paths(paths: Iterable[tuple[str, Way, bool]], config: Any) -> list[Named]
     ways: dict[str, list[tuple[Way, Made]]] = {}
     order: dict[Way, int] = {}
     for name, way, layer in _all_below(made(config), ()):
-        ways.setdefault(name, []).append((way, layer))
+        same = ways.setdefault(name, [])
+        if len(same) < _MOST_WAYS:
+            same.append((way, layer))
         order.setdefault(way, len(order))
     found = [(_possible(stored, path, ways, root), trains) for stored, path, trains in paths]
     certain = {possible[0].address for possible, _ in found if len(possible) == 1}

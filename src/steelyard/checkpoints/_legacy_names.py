@@ -103,7 +103,7 @@ def along(stored: str, way: list[str], layer: Made, steps: list[str], trains: bo
 def _steps(layer: Made, segments: list[str]) -> Iterator[tuple[str, Made]]:
     """The way down through what a layer holds, as far as the segments lead along it."""
     rest = list(segments)
-    while True:
+    while rest:
         inner = dict(inside(layer))
         at = next((n for n, part in enumerate(rest) if part in inner), None)
         if at is None:

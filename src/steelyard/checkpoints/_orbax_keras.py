@@ -63,7 +63,7 @@ def _config(tree: Tree, odd: list[Oddity]) -> Any:
     """The parsed config; one that cannot be read is said, and the weights are listed without it."""
     try:
         text = strings_in(tree.folder).get("config", "")
-        return parse_json(text.encode(), f"{tree.folder}: config", most_depth=_DEEPEST)
+        return parse_json(text, f"{tree.folder}: config", most_depth=_DEEPEST, pythons=True)
     except CheckpointError as error:
         odd.append(Oddity("config", "config", str(error)))
         return None
