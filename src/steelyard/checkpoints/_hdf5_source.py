@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +14,17 @@ from steelyard.address import nearest
 from steelyard.checkpoints import _codes
 from steelyard.checkpoints import _leaf_table as table
 from steelyard.checkpoints._axis_letters import axes_of
+from steelyard.checkpoints._flat import in_blocks
 from steelyard.checkpoints._keras_place import Named
 from steelyard.checkpoints._part import Part
-from steelyard.checkpoints._tensor import Tensor, checked_shape, dtype_of, effective, read_tensor
+from steelyard.checkpoints._tensor import (
+    Tensor,
+    checked_shape,
+    dtype_of,
+    effective,
+    read_rows,
+    read_tensor,
+)
 from steelyard.checkpoints._worker import LIMITS, Worker
 from steelyard.errors import CheckpointError, LimitError, UnknownAddressError
 from steelyard.records import WeightSpec
@@ -100,6 +110,15 @@ class HDF5Source:
             value = effective(self._raw(named.stored))
         return _codes.with_lora(named, value, self._raw)
 
+    def blocks(self, address: str, rows: int) -> Iterator[np.ndarray] | None:
+        """The value in slices, as `steelyard.source.BlockSource` says; None if it is worked out."""
+        named = self._find(address)
+        tensor = self._held[named.stored].tensor
+        made = named.parametrized is not None or _codes.lora_of(named)
+        if made or _codes.is_coded(named, tensor.dtype) or not tensor.size or not tensor.shape:
+            return None
+        return in_blocks(partial(self._rows, named.stored), tensor.shape[0], rows)
+
     def stored(self, address: str) -> dict[str, np.ndarray]:
         """The raw arrays that make up a weight, by their names, each in its own dtype."""
         named = self._find(address)
@@ -129,12 +148,16 @@ class HDF5Source:
             return np.zeros(held.tensor.shape, dtype_of(held.tensor.dtype))
         if held.tensor.offset is not None:
             return read_tensor(held.worker.part.source, held.tensor)
-        if held.declared > 1 << 20 and held.declared > LIMITS["ratio"] * held.kept:
-            raise LimitError(
-                f"{held.worker.part.name}: {path} declares {held.declared:,} bytes and stores "
-                f"{held.kept:,}; it is not read"
-            )
+        _check_honest(held, path)
         return _array(held.worker.read(path, held.declared), held.tensor)
+
+    def _rows(self, path: str, begin: int, end: int) -> np.ndarray:
+        held = self._held[path]
+        if held.tensor.offset is not None:
+            return read_rows(held.worker.part.source, held.tensor, begin, end)
+        _check_honest(held, path)
+        part = replace(held.tensor, shape=(end - begin, *held.tensor.shape[1:]))
+        return _array(held.worker.read(path, part.nbytes, (begin, end)), part)
 
     def _spec(self, named: Named) -> WeightSpec:
         tensor, layer = self._held[named.stored].tensor, named.layer
@@ -171,6 +194,14 @@ def _held(worker: Worker, row: dict[str, Any]) -> Held:
         raise CheckpointError(f"{where}: cut off: its values lie beyond the end of the file")
     tensor = replace(tensor, offset=None if at is None else part.start + at)
     return Held(tensor, worker, row["declared"], row["held"])
+
+
+def _check_honest(held: Held, path: str) -> None:
+    if held.declared > 1 << 20 and held.declared > LIMITS["ratio"] * held.kept:
+        raise LimitError(
+            f"{held.worker.part.name}: {path} declares {held.declared:,} bytes and stores "
+            f"{held.kept:,}; it is not read"
+        )
 
 
 def _array(raw: np.ndarray, tensor: Tensor) -> np.ndarray:

@@ -75,7 +75,7 @@ _BOOKKEEPING = "because they are of the training and the saving"
 
 def _entries(bundle: Bundle, keys: list[str], names: dict[str, str]) -> list[Entry]:
     return [
-        Entry(bundle.tensor(key), partial(bundle.load, key), address)
+        Entry(bundle.tensor(key), partial(bundle.load, key), address, partial(bundle.rows, key))
         for key, address in zip(keys, addresses(keys, names), strict=True)
     ]
 

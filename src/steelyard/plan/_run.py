@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
 
 from steelyard.errors import SteelyardError
-from steelyard.plan._budget import Budget
 from steelyard.plan._plan import Plan, Task
-from steelyard.records import Reading
+from steelyard.plan._work import Readings, Work, one_blas_thread
 from steelyard.source import WeightSource
-
-Readings = tuple[Reading, ...]
 
 ENGINES = ("auto", "serial", "threads")
 # Below so many operations, threads cost more than they bring.
@@ -56,8 +51,8 @@ def run(
     count = min(workers or cores(), len(plan)) or 1
     tasks = sorted(plan.tasks, key=lambda task: -task.cost(plan.view))
     small = sum(task.cost(plan.view) for task in tasks) < _WORTHWHILE
-    one = _Worker(plan, source, Budget(memory))
-    with _one_blas_thread():
+    one = Work(plan, source, memory)
+    with one_blas_thread():
         if engine == "serial" or count == 1 or (engine == "auto" and small):
             for task in tasks:
                 yield task, one(task)
@@ -71,31 +66,6 @@ def cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
         return os.cpu_count() or 1
-
-
-class _Worker:
-    """Measures one task, whatever becomes of it."""
-
-    def __init__(self, plan: Plan, source: WeightSource, budget: Budget) -> None:
-        self.plan = plan
-        self.source = source
-        self.budget = budget
-        self._reading = threading.Lock()
-
-    def __call__(self, task: Task) -> Readings:
-        if task.nbytes > self.budget.total:
-            reason = f"the weight alone takes {task.nbytes:,} bytes"
-            return self.plan.without(task, "too large", reason)
-        with self.budget.of(task.working(self.plan.view)):
-            try:
-                # Neither Keras nor h5py promises more than one reader at a time.
-                with self._reading:
-                    array = self.source.read(task.spec.address)
-                return tuple(self.plan.measure(task, array, self.budget.total))
-            except MemoryError:
-                return self.plan.without(task, "too large", "there was no memory for it")
-            except Exception as error:  # one weight must not end the others
-                return self.plan.without(task, "failed", f"{type(error).__name__}: {error}")
 
 
 def _threads(
@@ -120,10 +90,3 @@ def _finished(running: dict[Future[Readings], Task]) -> Iterator[tuple[Task, Rea
     done, _ = wait(running, return_when=FIRST_COMPLETED)
     for future in done:
         yield running.pop(future), future.result()
-
-
-def _one_blas_thread() -> AbstractContextManager[object]:
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
-    return limits
