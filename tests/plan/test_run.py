@@ -16,7 +16,7 @@ pytestmark = pytest.mark.no_keras
 
 def readings(source, engine="threads", metrics="all", workers=3, memory=1e9):
     plan = plan_of(source.specs(), chosen(metrics))
-    steps = run(plan, source, engine=engine, workers=workers, memory=memory)
+    steps = run(plan, lambda: source, engine=engine, workers=workers, memory=memory)
     return {(r.address, r.metric): r for _, found in steps for r in found}
 
 
@@ -94,7 +94,7 @@ def test_blas_is_kept_to_one_thread(source, monkeypatch):
 def test_what_was_broken_off_ends_its_threads(source):
     before = threading.active_count()
     plan = plan_of(source.specs(), chosen("all"))
-    steps = run(plan, source, engine="threads", workers=2)
+    steps = run(plan, lambda: source, engine="threads", workers=2)
     next(steps)
     steps.close()
     assert threading.active_count() == before
@@ -110,7 +110,7 @@ def test_what_was_broken_off_ends_its_threads(source):
 def test_wrong_use(source, told, says):
     plan = plan_of(source.specs(), chosen("l2_norm"))
     with pytest.raises(sy.SteelyardError, match=says):
-        list(run(plan, source, **told))
+        list(run(plan, lambda: source, **told))
 
 
 def test_no_weights_at_all():
