@@ -11,6 +11,7 @@ memory is its own too: of all of it, the interpreter and the libraries included.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import platform
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -147,7 +149,69 @@ def part_streamed(quick: bool) -> None:
     show(title, child("streamed", rows, columns, budget))
 
 
-PARTS = {"file": part_file, "streamed": part_streamed}
+# --- Engines --------------------------------------------------------------------------------------
+
+
+def matrices(path: Path, count: int, side: int) -> None:
+    """So many square matrices as an npz file."""
+    rng = np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(count):
+            with archive.open(f"w{number}.npy", "w") as file:
+                np.lib.format.write_array(file, rng.standard_normal((side, side), "float32"))
+
+
+def timed(path: Path, metrics, engine: str, workers: int) -> tuple[float, object]:
+    import steelyard as sy
+
+    began = time.perf_counter()
+    told = dict(engine=engine, workers=workers, max_memory=BUDGET, progress=False)
+    readings = sy.measure(path, metrics, **told)
+    return time.perf_counter() - began, readings
+
+
+def part_engines(quick: bool) -> None:
+    """What starting costs, what a task costs beside its work, what a second worker brings."""
+    count, side, many = (8, 256, 200) if quick else (128, 768, 5_000)
+    engines = ["threads", "processes"]
+    if importlib.util.find_spec("distributed"):
+        engines.append("dask")
+    with tempfile.TemporaryDirectory() as folder:
+        one, half, all_, tiny, wide = (Path(folder) / f"{name}.npz" for name in "abcde")
+        for path, number, size in (
+            (one, 1, 8),
+            (half, count // 2, side),
+            (all_, count, side),
+            (tiny, many, 8),
+            (wide, 1, 8 * side),
+        ):
+            matrices(path, number, size)
+        timed(one, "spectral", "serial", 1)  # what is loaded at first use
+        alone, expected = timed(all_, "spectral", "serial", 1)
+        alone_half, _ = timed(half, "spectral", "serial", 1)
+        alone_tiny, _ = timed(tiny, "l2_norm", "serial", 1)
+        alone_wide, _ = timed(wide, None, "serial", 1)
+        entries = count * side**2
+        print(f"engines, on a machine whose load average is {os.getloadavg()[0]:.1f}")
+        print(
+            f"  {1e9 * alone / entries:.1f} ns a parameter: spectra of {side} × {side}, one process"
+        )
+        print(f"  {1e9 * alone_wide / (8 * side) ** 2:.2f} ns a parameter: the default metrics")
+        print(f"  {1e3 * alone_tiny / many:.2f} ms a weight of 64 entries, one process")
+        for engine in engines:
+            start, _ = timed(one, "l2_norm", engine, 2)
+            full, found = timed(all_, "spectral", engine, 2)
+            small, _ = timed(tiny, "l2_norm", engine, 2)
+            assert found == expected, f"{engine} gives other readings"
+            beside = (small - start - alone_tiny / 2) / many
+            print(
+                f"  {engine:9} {start:.2f} s to start; {count} matrices in {full:.2f} s on two, "
+                f"{alone:.2f} s on one: {alone / full:.2f}× as fast; twice the work on two: "
+                f"{full / alone_half:.2f}× the time; {1e3 * beside:.2f} ms beside a small weight"
+            )
+
+
+PARTS = {"file": part_file, "streamed": part_streamed, "engines": part_engines}
 
 
 def main() -> None:
