@@ -126,6 +126,7 @@ def test_what_has_no_room_says_so():
     got, _ = in_blocks(array, chosen(["alpha", "spectral_norm", "mean"]), budget=3e6)
     assert got["alpha"].status == "too large" and "23.1 MiB" in got["alpha"].reason
     assert got["mean"].status == got["spectral_norm"].status == "ok"
+    assert got["spectral_norm"].bound > 0  # not by way of the Gram matrix
     got, passes = in_blocks(array, chosen(["alpha", "mean"]), budget=10_000)
     assert {answer.status for answer in got.values()} == {"too large"} and not passes
     assert "a single step along its first axis" in got["mean"].reason

@@ -163,23 +163,32 @@ def test_it_goes_on_where_it_was_broken_off(expected, tmp_path):
     assert len(source.lines()) - before == len(SHAPES) - 12
 
 
-def test_its_workers_end_with_it(tmp_path):
-    """A process that is killed while its workers are at work."""
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
+def test_its_workers_end_with_it(by, tmp_path):
+    """A process that is killed while its workers are at work, and one that gets Ctrl-C."""
     code = (
         "import steelyard as sy, sys; from tests.plan.fragile import Fragile\n"
         "sy.measure(Fragile(sys.argv[1], slow=0.3), 'mean', engine='processes', workers=2)"
     )
-    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=os.getcwd())
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=os.getcwd(),
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     source = Fragile(tmp_path)
     deadline = time.monotonic() + 30
     while not source.lines() and time.monotonic() < deadline:
         time.sleep(0.05)
     workers = {int(line.split()[1]) for line in source.lines()}
-    child.kill()
-    child.wait()
+    os.killpg(child.pid, by)  # as a terminal does
+    _, said = child.communicate(timeout=30)
     while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert workers and not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    # Of its own at most; the workers have nothing to say.
+    assert said.count("Traceback") == (by == signal.SIGINT), said
 
 
 def test_a_worker_keeps_to_its_share_of_the_memory(tmp_path):

@@ -11,7 +11,7 @@ from steelyard.plan._batches import Batch
 from steelyard.plan._crew import Lost
 from steelyard.plan._work import Readings
 
-_SECONDS = 30
+_SECONDS = 10
 
 
 class Dask:
