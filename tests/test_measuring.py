@@ -235,6 +235,7 @@ def test_other_conventions_are_not_mixed(net):
         ({"metrics": "l2norm"}, sy.errors.UnknownMetricError),
         ({"select": "nowhere/**"}, sy.errors.UnknownAddressError),
         ({"engine": "cloud"}, sy.SteelyardError),
+        ({"engine": "processes"}, sy.errors.SourceError),  # a model stays where it is
         ({"max_memory": "much"}, sy.SteelyardError),
         ({"view": "round"}, sy.SteelyardError),
     ],

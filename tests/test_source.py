@@ -1,6 +1,6 @@
 import pytest
 
-from steelyard.source import EditableSource, WeightSource
+from steelyard.source import BlockSource, EditableSource, WeightSource
 
 pytestmark = pytest.mark.no_keras
 
@@ -24,8 +24,15 @@ class Editable(Readable):
         raise NotImplementedError
 
 
+class InBlocks(Readable):
+    def blocks(self, address, rows):
+        raise NotImplementedError
+
+
 def test_whoever_has_the_methods_is_a_source():
     assert isinstance(Readable(), WeightSource)
     assert not isinstance(Readable(), EditableSource)
     assert isinstance(Editable(), EditableSource)
     assert not isinstance(object(), WeightSource)
+    assert isinstance(InBlocks(), BlockSource)
+    assert not isinstance(Readable(), BlockSource)

@@ -9,8 +9,8 @@ from typing import Any
 
 from steelyard.errors import Interrupted, SteelyardError
 from steelyard.metrics import chosen
-from steelyard.opening import weights
-from steelyard.plan import Plan, bytes_of, plan_of, run
+from steelyard.opening import opener, weights
+from steelyard.plan import Plan, bytes_of, plan_of, run, stays_here
 from steelyard.readings import Readings, check_path
 from steelyard.records import Reading
 from steelyard.selection import Weights
@@ -41,10 +41,13 @@ def measure(
         view: How the kernel of a convolution becomes a matrix: `"flat"`, as it is if not given,
             is (positions·inputs, outputs); `"pooled"` takes the spectra of each position together.
         compat: `"weightwatcher"` for the conventions of that library, which are pooled.
-        engine: `"threads"`, `"serial"`, or `"auto"`, which is threads where they pay.
-        workers: How many threads; one a core if not given.
+        engine: `"threads"`, `"serial"`, or `"auto"`, which is threads where they pay. Of files also
+            `"processes"`, and `"dask"` (`pip install 'steelyard[dask]'`) or the address of a Dask
+            scheduler: each worker opens the path itself, and one that is lost loses no reading.
+        workers: How many; one a core if not given.
         max_memory: How much may be used for weights and what is made of them, such as `"2 GB"`;
-            half of the free memory if not given.
+            half of the free memory if not given. What is larger is measured in blocks of its rows,
+            as far as its source gives it so. Of a cluster by address, it is that of each worker.
         progress: Whether to show a bar; by itself, on a terminal. Or a function of how many
             weights are done and how many there are.
         resume: Readings, or a file of them, that need not be taken again; those that failed are.
@@ -78,7 +81,8 @@ def measure(
     plan = plan_of(selection.specs, rows, view=view, compat=compat, done=done)
     info = {"view": view, "compat": compat or "", "source": _named(source)}
     found: list[Reading] = []
-    steps = run(plan, selection.source, engine=engine, workers=workers, memory=bytes_of(max_memory))
+    opened = (lambda: selection.source) if stays_here(engine) else opener(source)
+    steps = run(plan, opened, engine=engine, workers=workers, memory=bytes_of(max_memory))
 
     def so_far() -> Readings:
         taken = _in_order(selection, [row.name for row in rows], [*before, *found])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
@@ -31,6 +33,39 @@ def weights(source: Any, pattern: str = "**") -> Weights:
     """
     selection = _open(source)
     return selection if pattern == "**" else selection.select(pattern)
+
+
+@dataclass(frozen=True)
+class Opener:
+    """Opens a source where it is called: what travels to another process is a path.
+
+    Args:
+        source: The path of a checkpoint; or an object that keeps the protocol, which must travel
+            itself, as its pickle.
+    """
+
+    source: Any
+
+    def __call__(self) -> WeightSource:
+        """What holds the weights."""
+        return weights(self.source).source
+
+
+def opener(source: Any) -> Opener:
+    """What opens `source` in another process.
+
+    Raises:
+        SourceError: It lives in this process: a model, or a selection.
+    """
+    if isinstance(source, str | PathLike):
+        return Opener(os.path.abspath(source))
+    keras = sys.modules.get("keras")
+    if isinstance(source, Weights) or (keras is not None and isinstance(source, keras.Layer)):
+        raise SourceError(
+            f"Other processes open the source themselves, and a {type(source).__name__} lives in "
+            f"this one. Pass the path of a file (and `select`), or take engine='threads'."
+        )
+    return Opener(source)
 
 
 def _open(source: Any) -> Weights:

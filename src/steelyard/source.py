@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from steelyard.records import WeightSpec
@@ -33,6 +33,26 @@ class WeightSource(Protocol):
 
     def stored(self, address: str) -> dict[str, np.ndarray]:
         """The raw arrays that make up a weight, by their names, each in its own dtype."""
+        ...
+
+
+@runtime_checkable
+class BlockSource(WeightSource, Protocol):
+    """A source that also gives a weight in parts: one that is larger than the memory allowed."""
+
+    def blocks(self, address: str, rows: int) -> Iterator[np.ndarray] | None:
+        """The effective value in slices along its first axis, in order.
+
+        Several passes are made: each call begins anew, and gives the same entries.
+
+        Args:
+            address: One of the addresses that `specs` lists.
+            rows: How many steps along the first axis a slice has; the last may have fewer. No
+                more than one slice should be in memory.
+
+        Returns:
+            The slices, each as `read` would give it; None for a weight that is only read whole.
+        """
         ...
 
 

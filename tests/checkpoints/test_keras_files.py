@@ -134,3 +134,21 @@ def test_a_folder_and_a_file_of_text(tmp_path):
     for path in (tmp_path, tmp_path / "notes.txt", tmp_path / "nowhere.keras"):
         with pytest.raises(CheckpointError):
             sy.weights(path)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
+def test_in_slices(ending, tmp_path):
+    model = functional()
+    path = tmp_path / f"m{ending}"
+    (model.save if ending == ".keras" else model.save_weights)(path)
+    for weight in sy.weights(path):
+        blocks = [*weight.source.blocks(weight.address, 2)]
+        assert max(map(len, blocks)) <= 2
+        np.testing.assert_array_equal(np.concatenate(blocks), weight.numpy())
+
+
+def test_what_is_worked_out_is_read_whole(tmp_path):
+    quantized().save(tmp_path / "codes.keras")
+    weights = sy.weights(tmp_path / "codes.keras")
+    assert weights.source.blocks("a/kernel", 2) is None
+    assert len([*weights.source.blocks("a/bias", 2)]) == 2

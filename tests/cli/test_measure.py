@@ -9,6 +9,7 @@ import pytest
 import steelyard as sy
 from steelyard.cli import _output
 from steelyard.cli.measure import measure as verb
+from steelyard.plan._run import ENGINES
 
 pytestmark = pytest.mark.no_keras
 
@@ -114,11 +115,13 @@ def test_wrong_use(run, told, says):
 
 
 def test_the_choices_are_those_of_the_function():
-    for name in ("engine", "view"):
-        (option,) = (option for option in verb.params if option.name == name)
-        choices = ", ".join(map(repr, option.type.choices))
-        with pytest.raises(sy.SteelyardError, match=f"`{name}` is one of {choices}. Received"):
-            sy.measure("m.keras", **{name: "none"})
+    (option,) = (option for option in verb.params if option.name == "view")
+    choices = ", ".join(map(repr, option.type.choices))
+    with pytest.raises(sy.SteelyardError, match=f"`view` is one of {choices}. Received"):
+        sy.measure("m.keras", view="none")
+    (option,) = (option for option in verb.params if option.name == "engine")
+    for name in ENGINES:
+        assert name in option.help
 
 
 def test_what_could_not_be_read_is_said_and_the_others_go_on(run, files):

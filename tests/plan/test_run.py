@@ -16,7 +16,7 @@ pytestmark = pytest.mark.no_keras
 
 def readings(source, engine="threads", metrics="all", workers=3, memory=1e9):
     plan = plan_of(source.specs(), chosen(metrics))
-    steps = run(plan, source, engine=engine, workers=workers, memory=memory)
+    steps = run(plan, lambda: source, engine=engine, workers=workers, memory=memory)
     return {(r.address, r.metric): r for _, found in steps for r in found}
 
 
@@ -94,7 +94,7 @@ def test_blas_is_kept_to_one_thread(source, monkeypatch):
 def test_what_was_broken_off_ends_its_threads(source):
     before = threading.active_count()
     plan = plan_of(source.specs(), chosen("all"))
-    steps = run(plan, source, engine="threads", workers=2)
+    steps = run(plan, lambda: source, engine="threads", workers=2)
     next(steps)
     steps.close()
     assert threading.active_count() == before
@@ -110,7 +110,7 @@ def test_what_was_broken_off_ends_its_threads(source):
 def test_wrong_use(source, told, says):
     plan = plan_of(source.specs(), chosen("l2_norm"))
     with pytest.raises(sy.SteelyardError, match=says):
-        list(run(plan, source, **told))
+        list(run(plan, lambda: source, **told))
 
 
 def test_no_weights_at_all():
@@ -118,3 +118,58 @@ def test_no_weights_at_all():
 
     assert readings(Source({})) == {}
     assert readings(Source({"a": np.zeros((0, 3), "float32")}))["a", "mean"].status == "undefined"
+
+
+class InBlocks:
+    """A source of a user that also gives its weights in blocks."""
+
+    def __init__(self, source):
+        self.specs, self.stored, self.source = source.specs, source.stored, source
+        self.asked = []
+
+    def read(self, address):
+        self.asked.append(address)
+        return self.source.read(address)
+
+    def blocks(self, address, rows):
+        if address == "w3":
+            return None
+        array = self.source.arrays[address]
+        return (array[i : i + rows].copy() for i in range(0, len(array), rows))
+
+
+def test_a_weight_larger_than_the_budget_is_measured_in_blocks(source):
+    blocks = InBlocks(source)
+    expected = readings(source)
+    got = readings(blocks, memory=75_000, metrics=["l2_norm", "median", "alpha", "duplicate_units"])
+    assert not {"w1", "w5", "w3"} & set(blocks.asked)  # larger than the budget
+    for address in ("w0", "w1", "w5"):
+        for metric in ("l2_norm", "median"):
+            value = expected[address, metric].value
+            assert got[address, metric].value == pytest.approx(value, rel=1e-6)
+    assert got["w0", "alpha"] == expected["w0", "alpha"]
+    assert got["w1", "alpha"].status == "too large"
+    assert "all of the weight" in got["w1", "duplicate_units"].reason
+    assert got["w3", "l2_norm"].reason == "the weight alone takes 80,000 bytes"
+
+
+def test_what_fits_is_read_whole_and_the_rest_in_blocks(source):
+    blocks = InBlocks(source)
+    got = readings(blocks, memory=660_000, metrics=["duplicate_units", "l2_norm", "rand_sigma"])
+    assert got["w1", "l2_norm"].status == "ok"
+    assert got["w1", "duplicate_units"].status == "too large"
+    assert got["w4", "duplicate_units"].status == "ok"
+    assert "w1" in blocks.asked
+
+
+def test_blocks_that_cannot_be_read_leave_the_others(source):
+    blocks = InBlocks(source)
+    source.arrays["w1"] = source.arrays["w1"][:7]
+    specs = InBlocks(source).specs()
+    blocks.specs = lambda: [
+        type(s)(s.address, (400, 300), s.dtype, True, "") if s.address == "w1" else s for s in specs
+    ]
+    got = readings(blocks, memory=75_000, metrics=["l2_norm"])
+    assert got["w1", "l2_norm"].status == "failed"
+    assert "7 rows" in got["w1", "l2_norm"].reason
+    assert got["w5", "l2_norm"].status == "ok"

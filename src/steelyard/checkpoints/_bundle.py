@@ -10,7 +10,7 @@ from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._crc32c import masked_crc32c
 from steelyard.checkpoints._protobuf import as_bytes, as_number, fields, varint
 from steelyard.checkpoints._sorted_table import CHECKED, sorted_entries
-from steelyard.checkpoints._tensor import Tensor, checked_shape, read_tensor
+from steelyard.checkpoints._tensor import Tensor, checked_shape, read_rows, read_tensor
 from steelyard.errors import CheckpointError, LimitError
 
 # By the numbers of types.proto.
@@ -103,6 +103,10 @@ class Bundle:
         if told.size <= CHECKED and masked_crc32c(found.reshape(-1).view("uint8")) != told.crc:
             raise CheckpointError(f"{self.path}: {key!r:.100} is damaged: its checksum is another")
         return found
+
+    def rows(self, key: str, begin: int, end: int) -> np.ndarray:
+        """Some steps along the first axis of the stored array."""
+        return read_rows(self.file(self.told[key]), self.tensor(key), begin, end)
 
     def text(self, key: str) -> bytes:
         """A single string: its length, the checksum of that, and its bytes."""

@@ -82,6 +82,10 @@ class Bytes:
             os.close(self._file)
             self._file = -1
 
+    def __reduce__(self) -> Any:
+        # The number of an open file means another file in another process.
+        raise TypeError(f"{self.path}: an open file cannot be sent elsewhere; send its path")
+
     def __enter__(self) -> Bytes:
         return self
 

@@ -14,7 +14,7 @@ The name in the file stays in `stored_path`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,12 +38,14 @@ class Entry:
         address: Where it should be; by the rule of this module if empty.
         naming: How certain that is: `"exact"` where the file itself says it, `"inferred"`,
             `"unknown"`.
+        rows: Reads from one step along the first axis to another, where these lie together.
     """
 
     tensor: Tensor
     load: Callable[[], np.ndarray]
     address: str = ""
     naming: str = "exact"
+    rows: Callable[[int, int], np.ndarray] | None = None
 
 
 class Closable(Protocol):
@@ -90,6 +92,13 @@ class FlatSource:
         """The value, in float32 if the file keeps a narrower float."""
         return effective(self._entry(address).load())
 
+    def blocks(self, address: str, rows: int) -> Iterator[np.ndarray] | None:
+        """The value in slices, as `steelyard.source.BlockSource` says."""
+        entry = self._entry(address)
+        if entry.rows is None or not entry.tensor.size or not entry.tensor.shape:
+            return None
+        return in_blocks(entry.rows, entry.tensor.shape[0], rows)
+
     def stored(self, address: str) -> dict[str, np.ndarray]:
         """The array as the file has it, by the weight's own name."""
         return {address.rpartition("/")[2]: self._entry(address).load()}
@@ -105,6 +114,14 @@ class FlatSource:
         near = " or ".join(map(repr, nearest(address, self._entries)))
         meant = f" Did you mean {near}?" if near else ""
         raise UnknownAddressError(f"There is no weight at {address!r}.{meant}")
+
+
+def in_blocks(
+    read: Callable[[int, int], np.ndarray], length: int, rows: int
+) -> Iterator[np.ndarray]:
+    """Effective values from one step along the first axis to another, until all were there."""
+    starts = range(0, length, max(1, rows))
+    return (effective(read(at, min(at + starts.step, length))) for at in starts)
 
 
 def _spec(address: str, tensor: Tensor) -> WeightSpec:

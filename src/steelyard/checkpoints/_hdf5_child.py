@@ -70,7 +70,7 @@ def main() -> None:
         question = json.loads(line)
         try:
             if "read" in question:
-                _read(out, root[question["read"]], question["most"])
+                _read(out, root[question["read"]], question["most"], question["rows"])
             else:
                 _answer(out, {"listing": Listing(root, setup).run()})
         except Excess as error:
@@ -90,13 +90,16 @@ def _limit(memory: int, seconds: int) -> None:
             resource.setrlimit(which, (most, most))
 
 
-def _read(out: Any, data: Any, most: int) -> None:
+def _read(out: Any, data: Any, most: int, rows: list[int] | None) -> None:
     """Sends a dataset that is not in one piece: its values in the file's dtype, slice by slice."""
-    size = data.size * data.id.get_type().get_size()
+    begin, end = rows or (0, data.shape[0] if data.shape else 1)
+    places = _slices(data, begin, end)
+    length = data.shape[0] if data.shape else 1
+    size = data.size // max(1, length) * (end - begin) * data.id.get_type().get_size()
     if size > most:
         raise Excess(f"{data.name} takes {size:,} bytes, and {most:,} are allowed")
     _answer(out, {"bytes": size})
-    for place in _slices(data):
+    for place in places:
         out.write(_raw(data, place).data)
     out.flush()
 
@@ -114,13 +117,13 @@ def _raw(data: Any, place: slice) -> np.ndarray:
     return target.reshape(-1).view("u1")
 
 
-def _slices(data: Any) -> list[slice]:
+def _slices(data: Any, begin: int, end: int) -> list[slice]:
     if not data.shape:
         return [slice(0, 1)]
     row = data.size // max(1, data.shape[0]) * data.id.get_type().get_size()
     step = max(1, _PIECE // max(1, row))
-    starts = range(0, data.shape[0], step) if row else ()
-    return [slice(i, min(i + step, data.shape[0])) for i in starts]
+    starts = range(begin, end, step) if row else ()
+    return [slice(i, min(i + step, end)) for i in starts]
 
 
 def _answer(out: Any, answer: dict[str, Any]) -> None:

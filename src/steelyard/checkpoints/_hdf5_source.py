@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
@@ -13,9 +13,16 @@ from steelyard.address import nearest
 from steelyard.checkpoints import _codes
 from steelyard.checkpoints import _leaf_table as table
 from steelyard.checkpoints._axis_letters import axes_of
-from steelyard.checkpoints._flat import Closable
+from steelyard.checkpoints._flat import Closable, in_blocks
 from steelyard.checkpoints._keras_place import Named
-from steelyard.checkpoints._tensor import Tensor, checked_shape, dtype_of, effective, read_tensor
+from steelyard.checkpoints._tensor import (
+    Tensor,
+    checked_shape,
+    dtype_of,
+    effective,
+    read_rows,
+    read_tensor,
+)
 from steelyard.checkpoints._worker import LIMITS, Worker
 from steelyard.errors import CheckpointError, LimitError, UnknownAddressError
 from steelyard.records import WeightSpec
@@ -50,12 +57,24 @@ class Held(NamedTuple):
             return np.zeros(tensor.shape, dtype_of(tensor.dtype))
         if tensor.offset is not None:
             return read_tensor(part.source, tensor)
+        self._check_honest()
+        return _array(self.worker.read(tensor.name, self.declared), tensor)
+
+    def rows(self, begin: int, end: int) -> np.ndarray:
+        """From one step along the first axis to another."""
+        tensor = self.tensor
+        if tensor.offset is not None:
+            return read_rows(self.worker.part.source, tensor, begin, end)
+        self._check_honest()
+        part = replace(tensor, shape=(end - begin, *tensor.shape[1:]))
+        return _array(self.worker.read(tensor.name, part.nbytes, (begin, end)), part)
+
+    def _check_honest(self) -> None:
         if self.declared > 1 << 20 and self.declared > LIMITS["ratio"] * self.kept:
             raise LimitError(
-                f"{part.name}: {tensor.name} declares {self.declared:,} bytes and stores "
-                f"{self.kept:,}; it is not read"
+                f"{self.worker.part.name}: {self.tensor.name} declares {self.declared:,} bytes and "
+                f"stores {self.kept:,}; it is not read"
             )
-        return _array(self.worker.read(tensor.name, self.declared), tensor)
 
 
 class Loadable(Protocol):
@@ -69,6 +88,11 @@ class Loadable(Protocol):
     @property
     def load(self) -> Callable[[], np.ndarray]:
         """Reads it."""
+        ...
+
+    @property
+    def rows(self) -> Callable[[int, int], np.ndarray] | None:
+        """Reads from one step along the first axis to another, if it can."""
         ...
 
 
@@ -128,6 +152,17 @@ class HDF5Source:
         else:
             value = effective(self._raw(named.stored))
         return _codes.with_lora(named, value, self._raw)
+
+    def blocks(self, address: str, rows: int) -> Iterator[np.ndarray] | None:
+        """The value in slices, as `steelyard.source.BlockSource` says; None if it is worked out."""
+        named = self._find(address)
+        held = self._held[named.stored]
+        made = named.parametrized is not None or _codes.lora_of(named)
+        if made or _codes.is_coded(named, held.tensor.dtype) or held.rows is None:
+            return None
+        if not held.tensor.size or not held.tensor.shape:
+            return None
+        return in_blocks(held.rows, held.tensor.shape[0], rows)
 
     def stored(self, address: str) -> dict[str, np.ndarray]:
         """The raw arrays that make up a weight, by their names, each in its own dtype."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 
@@ -10,7 +12,7 @@ import numpy as np
 from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._flat import Entry, FlatSource, leading_out, left_out
 from steelyard.checkpoints._npy import MAGIC, MOST_HEADER, NpyHeader, npy_header
-from steelyard.checkpoints._tensor import Tensor, dtype_of, in_order, read_tensor
+from steelyard.checkpoints._tensor import Tensor, dtype_of, in_order, read_rows, read_tensor
 from steelyard.checkpoints._zip import Archive, Member
 from steelyard.errors import CheckpointError
 
@@ -47,7 +49,8 @@ def _one(file: Bytes) -> FlatSource:
     if header.tensor is None:
         return FlatSource([], [file], left_out([header.kind], "because they are no numbers"))
     _check_length(header.tensor, header.length, file.size, file.path)
-    return FlatSource([Entry(header.tensor, partial(read_tensor, file, header.tensor))], [file])
+    load = partial(read_tensor, file, header.tensor)
+    return FlatSource([Entry(header.tensor, load, rows=_rows(file, header.tensor, 0))], [file])
 
 
 def _many(file: Bytes) -> FlatSource:
@@ -61,7 +64,9 @@ def _many(file: Bytes) -> FlatSource:
         if header.tensor is None:
             words.append(f"{member.name} ({header.kind})")
             continue
-        entries.append(Entry(header.tensor, partial(_load, archive, member, header.tensor)))
+        load = partial(_load, archive, member, header.tensor)
+        rows = None if member.deflated else _rows(file, header.tensor, member.offset)
+        entries.append(Entry(header.tensor, load, rows=rows))
     notes = (
         left_out(others, "because they are no arrays"),
         left_out(words, "because no numbers"),
@@ -84,6 +89,13 @@ def _check_length(tensor: Tensor, begin: int, size: int, where: str) -> None:
         raise CheckpointError(
             f"{where}: {begin + tensor.nbytes:,} bytes by its shape, and {size:,} are there"
         )
+
+
+def _rows(file: Bytes, tensor: Tensor, begin: int) -> Callable[[int, int], np.ndarray] | None:
+    """What reads some rows of an array, whose header begins at a place of the file."""
+    if tensor.order != "C":
+        return None
+    return partial(read_rows, file, replace(tensor, offset=begin + (tensor.offset or 0)))
 
 
 def _load(archive: Archive, member: Member, tensor: Tensor) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._flat import Entry, FlatSource, left_out
 from steelyard.checkpoints._json import parse_json
-from steelyard.checkpoints._tensor import Tensor, checked_shape, read_tensor
+from steelyard.checkpoints._tensor import Tensor, checked_shape, read_rows, read_tensor
 from steelyard.errors import CheckpointError, LimitError
 
 # As the format names them: ours, and the bits of one entry.
@@ -82,7 +82,8 @@ def tensors_of(file: Bytes) -> tuple[list[Entry], list[str]]:
             packed.append(name)
             continue
         tensor = Tensor(name, tuple(told["shape"]), dtype, begin + ranges[name][0])
-        entries.append(Entry(tensor, partial(read_tensor, file, tensor)))
+        rows = partial(read_rows, file, tensor)
+        entries.append(Entry(tensor, partial(read_tensor, file, tensor), rows=rows))
     return entries, packed
 
 

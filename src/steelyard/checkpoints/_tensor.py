@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -82,6 +82,15 @@ def read_tensor(source: Bytes, tensor: Tensor) -> np.ndarray:
     flat = np.empty(tensor.size, dtype_of(tensor.dtype))
     source.into(tensor.offset, flat.view("uint8"))
     return in_order(flat, tensor)
+
+
+def read_rows(source: Bytes, tensor: Tensor, begin: int, end: int) -> np.ndarray:
+    """Some steps along the first axis of a tensor whose rows follow each other."""
+    if tensor.offset is None or tensor.order != "C":
+        raise CheckpointError(f"{tensor.name}: its rows do not follow each other")
+    row = tensor.nbytes // tensor.shape[0]
+    shape = (end - begin, *tensor.shape[1:])
+    return read_tensor(source, replace(tensor, shape=shape, offset=tensor.offset + begin * row))
 
 
 def in_order(flat: np.ndarray, tensor: Tensor) -> np.ndarray:

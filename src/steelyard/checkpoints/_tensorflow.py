@@ -78,7 +78,13 @@ _BOOKKEEPING = "because they are of the training and the saving"
 
 def _entries(bundle: Bundle, keys: list[str], names: dict[str, str]) -> list[Entry]:
     return [
-        Entry(bundle.tensor(key), partial(bundle.load, key), address, naming)
+        Entry(
+            bundle.tensor(key),
+            partial(bundle.load, key),
+            address,
+            naming,
+            partial(bundle.rows, key),
+        )
         for key, (address, naming) in zip(keys, addresses(keys, names), strict=True)
     ]
 

@@ -16,7 +16,7 @@ import numpy as np
 from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._flat import Entry, FlatSource, address_of, leading_out, left_out
 from steelyard.checkpoints._pickle_walk import walk_pickle
-from steelyard.checkpoints._tensor import Tensor, dtype_of, read_tensor
+from steelyard.checkpoints._tensor import Tensor, dtype_of, read_rows, read_tensor
 from steelyard.checkpoints._torch_names import NAMES, Meaning, View
 from steelyard.checkpoints._zip import Archive
 from steelyard.errors import CheckpointError, LimitError
@@ -132,7 +132,9 @@ def _entry(file: Bytes, keys: tuple[str, ...], view: View, order: str) -> Entry:
     at = view.member.offset + view.offset * dtype_of(view.dtype).itemsize
     tensor = Tensor(name, view.shape, view.dtype, at, byteorder=order)
     address = "/".join(map(address_of, keys)) or name
-    return Entry(tensor, partial(_load, file, tensor, view), address)
+    plain = view.strides == _close_strides(view) and not view.conj and not view.neg
+    rows = partial(read_rows, file, tensor) if plain else None
+    return Entry(tensor, partial(_load, file, tensor, view), address, rows=rows)
 
 
 def _load(file: Bytes, tensor: Tensor, view: View) -> np.ndarray:

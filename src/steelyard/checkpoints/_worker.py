@@ -63,10 +63,16 @@ class Worker:
         answer = self._ask({"list": True}, time.monotonic() + self.seconds)
         return answer["listing"]
 
-    def read(self, path: str, most: int) -> np.ndarray:
-        """The bytes of a dataset that are not in one piece, in the order of its entries."""
+    def read(self, path: str, most: int, rows: tuple[int, int] | None = None) -> np.ndarray:
+        """The bytes of a dataset that are not in one piece, in the order of its entries.
+
+        Args:
+            path: In the file.
+            most: How many bytes there are.
+            rows: From where to where along the first axis; all if not given.
+        """
         deadline = time.monotonic() + self.seconds + most / 50e6
-        size = self._ask({"read": path, "most": most}, deadline)["bytes"]
+        size = self._ask({"read": path, "most": most, "rows": rows}, deadline)["bytes"]
         if size != most:
             raise CheckpointError(f"{self.part.name}: {path}: {size:,} bytes instead of {most:,}")
         target = np.empty(size, "uint8")

@@ -23,8 +23,13 @@ _SCHEMA = 1
 @click.option("--select", multiple=True, metavar="PATTERN", help="Only these; may be repeated.")
 @click.option("--view", type=click.Choice(["flat", "pooled"]), help="How a kernel is a matrix.")
 @click.option("--compat", type=click.Choice(["weightwatcher"]), help="Whose conventions.")
-@click.option("--engine", type=click.Choice(["auto", "serial", "threads"]), default="auto")
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="How many threads.")
+@click.option(
+    "--engine",
+    default="auto",
+    metavar="ENGINE",
+    help="auto, serial, threads, processes, dask, or the address of a Dask scheduler.",
+)
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="How many; one a core.")
 @click.option("--max-memory", metavar="AMOUNT", help='Such as "2 GB"; by itself, half of it.')
 @click.option("--resume", metavar="FILE", help="Keep readings there, and go on from there.")
 @click.option("--out", metavar="FILE", help="Save the readings: .parquet, .csv or .jsonl.")

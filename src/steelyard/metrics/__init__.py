@@ -1,5 +1,6 @@
 """Array to number: pure functions, the same in a graph and on NumPy arrays, and their catalog."""
 
+from steelyard.metrics._blocks import compute_in_blocks as compute_in_blocks
 from steelyard.metrics._bulk import erg_spikes as erg_spikes
 from steelyard.metrics._bulk import farms_alpha as farms_alpha
 from steelyard.metrics._bulk import mp_bulk_max as mp_bulk_max
@@ -98,6 +99,7 @@ __all__ = [
     "catalog",
     "chosen",
     "compute",
+    "compute_in_blocks",
     "condition_number",
     "cosine",
     "dead_units",

@@ -29,3 +29,7 @@ def undefined(reason: str) -> Answer:
 def weak(value: Any, reason: str) -> Answer:
     """A value that by itself says little."""
     return Answer(value, "weak", reason)
+
+
+class TooLarge(MemoryError):
+    """It would take more memory than is allowed; the message says what for."""

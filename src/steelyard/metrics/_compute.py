@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from steelyard.errors import SteelyardError
-from steelyard.metrics._answer import Answer
+from steelyard.metrics._answer import Answer, TooLarge
 from steelyard.metrics._catalog import function
 from steelyard.metrics._matrix import Matrices, matrices, sides
 from steelyard.metrics._spectrum import Largest, Spectrum, largest_of
@@ -43,12 +43,12 @@ def compute(
         compat: `"weightwatcher"` for its conventions.
         budget: How many bytes may be used beside the array.
     """
-    subject = _Subject(np.asarray(array), dtype, axes, view, compat, budget, rows)
+    subject = Subject(np.asarray(array), dtype, axes, view, compat, budget, rows)
     for row in rows:
         yield row, subject.answer(row)
 
 
-class _Subject:
+class Subject:
     """One weight, and what has been prepared of it."""
 
     def __init__(
@@ -62,8 +62,9 @@ class _Subject:
         rows: Sequence[Metric],
     ) -> None:
         self.array = array
+        self.shape = array.shape
         self.seen: dict[str, Any] = dict(
-            axes=axes, view=view, compat=compat, eps=_eps(dtype or array.dtype.name)
+            axes=axes, view=view, compat=compat, eps=eps_of(dtype or array.dtype.name)
         )
         self.budget = budget
         self.values = Values(array, dtype)
@@ -77,8 +78,9 @@ class _Subject:
         try:
             with np.errstate(all="ignore"):
                 given = function(row.name)(self._prepared(row.needs))
-        except MemoryError:
-            return Answer(None, "too large", f"no memory for {self.array.shape}")
+        except MemoryError as error:
+            said = str(error) if isinstance(error, TooLarge) else f"no memory for {self.shape}"
+            return Answer(None, "too large", said)
         except (np.linalg.LinAlgError, ArithmeticError, ValueError) as error:
             if isinstance(error, SteelyardError):
                 raise
@@ -88,24 +90,28 @@ class _Subject:
 
     def _cannot(self, row: Metric) -> Answer | None:
         """Why there can be no number; None if there can."""
-        if self.array.size == 0:
+        if math.prod(self.shape) == 0:
             return Answer(None, "undefined", "the weight has no entries")
         if row.needs == "pair":
             return Answer(None, "not applicable", "it compares two weights")
-        if row.needs != "values" and self.array.ndim < 2:
-            reason = f"a number of a matrix, and the weight has shape {self.array.shape}"
+        if row.needs != "values" and len(self.shape) < 2:
+            reason = f"a number of a matrix, and the weight has shape {self.shape}"
             return Answer(None, "not applicable", reason)
         if row.name not in _COUNTS and self.values.nonfinite:
             return Answer(
                 None, "not finite", f"{self.values.nan} NaN and {self.values.inf} infinite entries"
             )
+        reason = self._too_large(row)
+        return Answer(None, "too large", reason) if reason else None
+
+    def _too_large(self, row: Metric) -> str:
+        """Why it would take too much memory; empty if it does not."""
         need = working_bytes(
-            [row], self.array.shape, self.seen["axes"], self.seen["view"], self.array.nbytes
+            [row], self.shape, self.seen["axes"], self.seen["view"], self.array.nbytes
         )
-        if need > self.budget:
-            reason = f"it needs {_size(need)}, and {_size(self.budget)} are allowed"
-            return Answer(None, "too large", reason)
-        return None
+        if need <= self.budget:
+            return ""
+        return f"it needs {size_in_words(need)}, and {size_in_words(self.budget)} are allowed"
 
     def _prepared(self, needs: str) -> Any:
         makers: dict[str, Callable[[], Any]] = {
@@ -178,12 +184,13 @@ def _plain(value: Any) -> Any:
     return float(value)
 
 
-def _eps(dtype: str) -> float:
+def eps_of(dtype: str) -> float:
     """The rounding unit of what is stored; that of float32 for what was rounded more coarsely."""
     return float(np.finfo("float64" if dtype == "float64" else "float32").eps)
 
 
-def _size(count: float) -> str:
+def size_in_words(count: float) -> str:
+    """A number of bytes, for people."""
     for unit in ("bytes", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.3g} {unit}"

@@ -103,6 +103,14 @@ def sides(shape: tuple[int, ...], axes: str, view: str) -> tuple[int, int, int]:
     return count, high, wide
 
 
+def in_row_blocks(shape: tuple[int, ...], axes: str, view: str) -> bool:
+    """Whether slices along the first axis are rows of one matrix, one after the other."""
+    if len(shape) < 2:
+        return False
+    rows, columns, outer = _grouped(axes or "k" * (len(shape) - 2) + "io", view)
+    return not outer and (*rows, *columns) == tuple(range(len(shape)))
+
+
 def _grouped(axes: str, view: str) -> tuple[tuple[int, ...], ...]:
     """The axes of the rows, of the columns, and those along which matrices follow each other."""
     positions = "b" if view == "pooled" else "o" if axes.lstrip("k")[:1] == "o" else "i"

@@ -13,7 +13,7 @@ from steelyard.metrics._matrix import Matrices, matrices
 # Below this share of the largest, a singular value out of a Gram matrix in float64 is not resolved.
 RESOLVED = 1e-6
 # From here on, the largest value alone is found faster without the others.
-_LARGE = 1024
+LARGE = 1024
 _ROWS = 512
 
 
@@ -32,7 +32,7 @@ class Spectrum:
         self.xp: Any = np
         self.compat = matrices.compat
         found = np.concatenate([_by_gram(block) for block in matrices.blocks])
-        self.values = np.sort(found)[::-1] * _factor(matrices)
+        self.values = np.sort(found)[::-1] * factor(matrices)
 
     @property
     def largest(self) -> tuple[float, float | None]:
@@ -42,13 +42,16 @@ class Spectrum:
     @cached_property
     def exact(self) -> np.ndarray:
         """All singular values, the small ones too: decomposed where the Gram matrix is coarse."""
-        if self.values[-1] > RESOLVED * self.values[0] and self.matrices.eps > 1e-12:
-            return self.values
-        if self.values[-1] > 1e-3 * self.values[0] or self.values[0] == 0:
+        if self._is_resolved():
             return self.values
         blocks = (block.astype("float64") for block in self.matrices.blocks)
         found = np.concatenate([np.linalg.svd(b, compute_uv=False) for b in blocks])
-        return np.sort(found)[::-1] * _factor(self.matrices)
+        return np.sort(found)[::-1] * factor(self.matrices)
+
+    def _is_resolved(self) -> bool:
+        """Whether even the smallest value is good enough for what the weight is stored in."""
+        least = RESOLVED if self.matrices.eps > 1e-12 else 1e-3
+        return bool(self.values[-1] > least * self.values[0] or self.values[0] == 0)
 
     @property
     def squares(self) -> Any:
@@ -153,12 +156,12 @@ def spectrum_of(array: Any, xp: Any = np, **told: Any) -> Spectrum:
 def largest_of(array: Any, xp: Any = np, **told: Any) -> Largest | Spectrum:
     """What gives the largest singular value at least cost."""
     given = array if isinstance(array, Matrices) else matrices(array, xp, **told)
-    alone = given.xp is np and given.count == 1 and given.short >= _LARGE and not given.compat
+    alone = given.xp is np and given.count == 1 and given.short >= LARGE and not given.compat
     return Largest(given) if alone else spectrum_of(given)
 
 
-def _factor(matrices: Matrices) -> float:
-    """WeightWatcher multiplies the kernels of convolutions by √½."""
+def factor(matrices: Matrices) -> float:
+    """What singular values are multiplied by: WeightWatcher takes √½ for convolutions."""
     return float(np.sqrt(0.5)) if matrices.compat and matrices.kernel else 1.0
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from steelyard.errors import SteelyardError
-from steelyard.metrics import compute, sides, working_bytes
+from steelyard.metrics import compute, compute_in_blocks, sides, working_bytes
 from steelyard.records import Metric, Reading, WeightSpec
 
 COMPATS = (None, "weightwatcher")
@@ -49,8 +50,17 @@ class Task:
 
     def working(self, view: str) -> float:
         """How many bytes it uses at most: the value, and what is made of it."""
-        spec = self.spec
-        return self.nbytes + working_bytes(self.rows, spec.shape, self.axes, view, self.nbytes)
+        return self.nbytes + self._beside(self.rows, view)
+
+    def split(self, view: str, memory: float) -> tuple[Task, Task]:
+        """What is measured with all of the weight in memory, and what only without."""
+        fits = [self.nbytes + self._beside((row,), view) <= memory for row in self.rows]
+        whole = tuple(row for row, fit in zip(self.rows, fits, strict=True) if fit)
+        rest = tuple(row for row, fit in zip(self.rows, fits, strict=True) if not fit)
+        return replace(self, rows=whole), replace(self, rows=rest)
+
+    def _beside(self, rows: tuple[Metric, ...], view: str) -> float:
+        return working_bytes(rows, self.spec.shape, self.axes, view, self.nbytes)
 
     @property
     def axes(self) -> str:
@@ -77,23 +87,28 @@ class Plan:
 
     def measure(self, task: Task, array: np.ndarray, budget: float) -> Iterator[Reading]:
         """The readings of one task, of a value that has been read."""
-        spec = task.spec
-        answers = compute(
-            array,
-            task.rows,
-            dtype=spec.dtype,
-            axes=task.axes,
-            view=self.view,
-            compat=self.compat,
-            budget=budget - array.nbytes,
-        )
-        for row, (value, status, reason, bound) in answers:
-            yield Reading(spec.address, row.name, value, row.unit, status, reason, bound)
+        told = self._told(task) | {"budget": budget - array.nbytes}
+        return _readings(task, compute(array, task.rows, **told))
+
+    def measure_in_blocks(
+        self, task: Task, blocks: Callable[[int], Iterable[np.ndarray]], budget: float
+    ) -> Iterator[Reading]:
+        """The readings of one task, of a value that is never in memory as a whole."""
+        told = self._told(task) | {"budget": budget, "nbytes": task.nbytes}
+        return _readings(task, compute_in_blocks(blocks, task.spec.shape, task.rows, **told))
+
+    def _told(self, task: Task) -> dict[str, Any]:
+        return dict(dtype=task.spec.dtype, axes=task.axes, view=self.view, compat=self.compat)
 
     def without(self, task: Task, status: str, reason: str) -> tuple[Reading, ...]:
         """Readings of a weight that has none, with the reason."""
         address = task.spec.address
         return tuple(Reading(address, r.name, None, r.unit, status, reason) for r in task.rows)
+
+
+def _readings(task: Task, answers: Iterable[tuple[Metric, Any]]) -> Iterator[Reading]:
+    for row, (value, status, reason, bound) in answers:
+        yield Reading(task.spec.address, row.name, value, row.unit, status, reason, bound)
 
 
 def plan_of(

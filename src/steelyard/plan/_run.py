@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
 
 from steelyard.errors import SteelyardError
-from steelyard.plan._budget import Budget
+from steelyard.plan._batches import batches
+from steelyard.plan._crew import Crew, over
 from steelyard.plan._plan import Plan, Task
-from steelyard.records import Reading
-from steelyard.source import WeightSource
+from steelyard.plan._processes import Processes
+from steelyard.plan._remote import Opener, packed
+from steelyard.plan._work import Readings, Work, one_blas_thread
 
-Readings = tuple[Reading, ...]
-
-ENGINES = ("auto", "serial", "threads")
+ENGINES = ("auto", "serial", "threads", "processes", "dask")
 # Below so many operations, threads cost more than they bring.
 _WORTHWHILE = 3e7
 
 
 def run(
     plan: Plan,
-    source: WeightSource,
+    opener: Opener,
     *,
     engine: str = "auto",
     workers: int | None = None,
@@ -31,38 +29,77 @@ def run(
 ) -> Generator[tuple[Task, Readings], None, None]:
     """Measures all that a plan asks for, the costliest first.
 
-    One weight is in memory for each worker. BLAS is kept to one thread meanwhile: as many Python
-    threads as there are cores do the same work without getting in each other's way.
+    One weight is in memory for each worker. BLAS is kept to one thread meanwhile: as many workers
+    as there are cores do the same work without getting in each other's way.
 
     Args:
         plan: What to measure.
-        source: What holds the weights. It is read by one thread at a time.
-        engine: `"threads"`, `"serial"`, or `"auto"`, which is threads where they pay.
-        workers: How many threads; as many as there are cores if not given.
-        memory: How many bytes may be used for weights and what is made of them.
+        opener: Gives what holds the weights. It is what travels to other processes, each of which
+            opens for itself; in threads, one at a time reads.
+        engine: `"threads"`, `"serial"`, `"processes"`, `"dask"`, the address of a Dask scheduler,
+            or `"auto"`, which is threads where they pay.
+        workers: How many; as many as there are cores if not given. A cluster has its own.
+        memory: How many bytes may be used for weights and what is made of them: by all workers of
+            this machine, by each worker of a cluster.
 
     Yields:
         Each task with its readings, as soon as they are there. A weight that cannot be read, or
         is too large, has readings that say so, and the others go on.
 
     Raises:
-        SteelyardError: There is no such engine, or fewer than one worker.
+        SteelyardError: There is no such engine, or fewer than one worker; or the source cannot be
+            opened in other processes.
     """
-    if engine not in ENGINES:
-        known = ", ".join(map(repr, ENGINES))
-        raise SteelyardError(f"`engine` is one of {known}. Received: {engine!r}")
+    here = stays_here(engine)
     if workers is not None and workers < 1:
         raise SteelyardError(f"`workers` is a number from 1. Received: {workers!r}")
+    if not plan.tasks:
+        return
     count = min(workers or cores(), len(plan)) or 1
     tasks = sorted(plan.tasks, key=lambda task: -task.cost(plan.view))
+    if not here:
+        yield from _elsewhere(plan, tasks, opener, engine, count, memory)
+        return
     small = sum(task.cost(plan.view) for task in tasks) < _WORTHWHILE
-    one = _Worker(plan, source, Budget(memory))
-    with _one_blas_thread():
+    one = Work(plan, opener(), memory)
+    with one_blas_thread():
         if engine == "serial" or count == 1 or (engine == "auto" and small):
             for task in tasks:
                 yield task, one(task)
         else:
             yield from _threads(tasks, one, count)
+
+
+def stays_here(engine: str) -> bool:
+    """Whether an engine works in this process, so that the source need not be opened again.
+
+    Raises:
+        SteelyardError: There is no such engine.
+    """
+    if engine not in ENGINES and "://" not in engine:
+        known = ", ".join(map(repr, ENGINES))
+        raise SteelyardError(
+            f"`engine` is one of {known}, or the address of a Dask scheduler, such as "
+            f"'tcp://10.0.0.1:8786'. Received: {engine!r}"
+        )
+    return engine in ("auto", "serial", "threads")
+
+
+def _elsewhere(
+    plan: Plan, tasks: list[Task], opener: Opener, engine: str, count: int, memory: float
+) -> Iterator[tuple[Task, Readings]]:
+    """In other processes: each has its share of the memory."""
+    if engine == "processes":
+        told = packed(opener, plan, memory / count)
+        crew: Crew = Processes(count, told)
+        return over(crew, plan, batches(tasks, plan.view, count))
+    from steelyard.plan._dask import Dask
+
+    packed(opener, plan, memory)  # before a cluster is started for nothing
+    dask = Dask(None if engine == "dask" else engine, count)
+    share = memory / count if engine == "dask" else memory
+    dask.tell(packed(opener, plan, min(share, dask.memory)))
+    return over(dask, plan, batches(tasks, plan.view, dask.size))
 
 
 def cores() -> int:
@@ -71,31 +108,6 @@ def cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
         return os.cpu_count() or 1
-
-
-class _Worker:
-    """Measures one task, whatever becomes of it."""
-
-    def __init__(self, plan: Plan, source: WeightSource, budget: Budget) -> None:
-        self.plan = plan
-        self.source = source
-        self.budget = budget
-        self._reading = threading.Lock()
-
-    def __call__(self, task: Task) -> Readings:
-        if task.nbytes > self.budget.total:
-            reason = f"the weight alone takes {task.nbytes:,} bytes"
-            return self.plan.without(task, "too large", reason)
-        with self.budget.of(task.working(self.plan.view)):
-            try:
-                # Neither Keras nor h5py promises more than one reader at a time.
-                with self._reading:
-                    array = self.source.read(task.spec.address)
-                return tuple(self.plan.measure(task, array, self.budget.total))
-            except MemoryError:
-                return self.plan.without(task, "too large", "there was no memory for it")
-            except Exception as error:  # one weight must not end the others
-                return self.plan.without(task, "failed", f"{type(error).__name__}: {error}")
 
 
 def _threads(
@@ -120,10 +132,3 @@ def _finished(running: dict[Future[Readings], Task]) -> Iterator[tuple[Task, Rea
     done, _ = wait(running, return_when=FIRST_COMPLETED)
     for future in done:
         yield running.pop(future), future.result()
-
-
-def _one_blas_thread() -> AbstractContextManager[object]:
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
-    return limits
