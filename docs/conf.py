@@ -30,6 +30,7 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 # A docstring has `code` between single backticks, as the pages have.
 default_role = "code"
 
