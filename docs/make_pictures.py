@@ -2,9 +2,9 @@
 
     python docs/make_pictures.py .build/pictures
 
-The picture that a page shows after a block of Python is drawn from the names that the block has set,
-by the function here that has the picture's name. The ink is one gray and two colors that can be
-read on white and on black.
+The picture that the page shows after a block of Python is drawn from the names that the block has
+set, by the function here that has the picture's name. The ink is one gray and two colors that can
+be read on white and on black.
 """
 
 import os
