@@ -2,6 +2,7 @@
 # make test   the whole suite, on every backend     (BACKENDS="tensorflow jax" leaves torch out)
 # make check  style, types, structure, sizes
 # make bench  the figures that the README states
+# make docs   the site: .build/docs/index.html
 # make clean  remove everything that these made
 #
 # Each makes what it needs in .venv and, when nothing has changed, starts at once.
@@ -27,7 +28,7 @@ BACKEND_EXTRAS := $(subst $(space),$(comma),$(patsubst tensorflow,tensorflow-cpu
 WITH_JAX := $(if $(filter jax,$(BACKENDS)),orbax-checkpoint)
 TEST_STAMP := $(STAMPS)/test-$(subst $(space),-,$(strip $(BACKENDS)))
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench docs clean
 # All of them write into one .venv.
 .NOTPARALLEL:
 
@@ -49,6 +50,9 @@ bench: $(TEST_STAMP) $(STAMPS)/peers
 	  if [ -e "$$file" ]; then echo "== $$file"; $(BIN)/python "$$file"; \
 	  else echo "There is no benchmark yet."; fi; done
 
+docs: .build/docs/made
+	@echo "The site is at .build/docs/index.html"
+
 clean:
 	rm -rf $(VENV) .build .mypy_cache .pytest_cache .ruff_cache dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -68,6 +72,23 @@ $(STAMPS)/demo: $(STAMPS)/venv pyproject.toml constraints.txt
 
 $(STAMPS)/check: $(STAMPS)/venv pyproject.toml constraints.txt
 	$(INSTALL) -e ".[dev]"
+	touch $@
+
+$(STAMPS)/docs: $(STAMPS)/venv pyproject.toml constraints.txt
+	$(INSTALL) -e ".[docs,demo,jax]"
+	touch $@
+
+CODE := $(shell find src -name '*.py')
+
+# The reference and the pictures take a Keras that runs; JAX is the lightest.
+.build/pictures/made: $(STAMPS)/docs docs/gallery.md docs/make_pictures.py $(CODE)
+	$(BIN)/python docs/make_pictures.py .build/pictures
+	touch $@
+
+# All pages anew: Sphinx does not warn again of one that has not changed, and a warning is an error.
+.build/docs/made: .build/pictures/made $(wildcard *.md) $(shell find docs decisions -type f)
+	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going \
+	  -c docs -d .build/doctrees . .build/docs
 	touch $@
 
 $(TEST_STAMP): $(STAMPS)/venv pyproject.toml constraints.txt
