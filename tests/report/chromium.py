@@ -20,7 +20,9 @@ PATIENCE = 60
 
 def path():
     """Where the browser is; None if there is none."""
-    return os.environ.get("BROWSER_FOR_TESTS") or next(filter(None, map(shutil.which, _NAMES)), None)
+    return os.environ.get("BROWSER_FOR_TESTS") or next(
+        filter(None, map(shutil.which, _NAMES)), None
+    )
 
 
 class Chromium:
@@ -118,7 +120,9 @@ class Page:
 
     def run(self, script):
         """The value of a JavaScript expression."""
-        told = self.ask("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        told = self.ask(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         if "exceptionDetails" in told:
             raise AssertionError(told["exceptionDetails"])
         return told["result"].get("value")

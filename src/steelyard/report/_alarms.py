@@ -136,7 +136,9 @@ def _unread(table: Table) -> Iterator[Alarm]:
     for status in ("failed", "too large"):
         for reason, several in _by_reason(table, status):
             what = "could not be measured" if status == "failed" else "were too large to measure"
-            yield Alarm("wrong", f"Weights that {what}", _where(several, reason), _addresses(several))
+            yield Alarm(
+                "wrong", f"Weights that {what}", _where(several, reason), _addresses(several)
+            )
 
 
 def _dead_units(table: Table) -> Iterator[Alarm]:
@@ -173,7 +175,9 @@ def _share_of_directions(row: dict[str, Reading]) -> float | None:
 
 def _alphas(table: Table) -> Iterator[Alarm]:
     there = (row["alpha"] for row in table.values() if "alpha" in row)
-    sure = sorted((one for one in there if one.status == "ok" and _number(one) is not None), key=float)
+    sure = sorted(
+        (one for one in there if one.status == "ok" and _number(one) is not None), key=float
+    )
     heavy = [one for one in sure if float(one) < _HEAVY]
     light = [one for one in reversed(sure) if float(one) > _LIGHT]
     yield from _outside(heavy, f"below {_HEAVY:g}", "a few directions outweigh all others")

@@ -63,7 +63,7 @@ def _cell(reading: Reading, column: Json) -> Any:
         case tuple(several):
             column["kind"] = "many"
             return len(several)
-    return rounded(reading.value)  # type: ignore[arg-type]
+    return rounded(reading.value)
 
 
 def _spectra(readings: Sequence[Reading], rows: dict[str, int]) -> dict[int, Json]:

@@ -31,7 +31,7 @@ def document(
         "title": title(readings),
         "facts": _facts(readings),
         "levels": LEVELS,
-        "verdict": audit.verdict,
+        "verdict": audit.verdict if len(readings) or audit.alarms else "Nothing was measured.",
         "alarms": _alarms(audit, weights["addresses"]),
         "unchecked": list(audit.unchecked),
         "weights": weights,
@@ -51,7 +51,9 @@ def _facts(readings: Readings) -> list[str]:
     info = readings.info
     weights, metrics = len(readings.addresses), len(readings.metrics)
     lines = [f"{count(weights, 'weight')}, {count(metrics, 'metric')}"]
-    lines += [f"{name}: {plain(str(value))}" for name, value in info.items() if value not in ("", None)]
+    lines += [
+        f"{name}: {plain(str(value))}" for name, value in info.items() if value not in ("", None)
+    ]
     return lines
 
 

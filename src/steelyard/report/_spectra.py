@@ -14,13 +14,13 @@ class Spectrum(NamedTuple):
     """The eigenvalues λ = σ² of a weight, some of them.
 
     Args:
-        count: How many positive ones there are.
+        positive: How many positive ones there are.
         zeros: How many are 0, which no logarithm shows.
         ranks: Which ones are kept, 1 for the largest.
         values: The ones that are kept.
     """
 
-    count: int
+    positive: int
     zeros: int
     ranks: list[int]
     values: list[float]
@@ -33,7 +33,7 @@ def points_for(spectra: int) -> int:
 
 def thinned(singular_values: Sequence[float], points: int) -> Spectrum | None:
     """The largest eigenvalues, each, and of the others ever fewer; None where none is positive."""
-    whole = sorted((float(value) for value in singular_values if 0 < value < float("inf")))[::-1]
+    whole = sorted(float(value) for value in singular_values if 0 < value < float("inf"))[::-1]
     if not whole:
         return None
     ranks = _ranks(len(whole), points)

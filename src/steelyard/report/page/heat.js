@@ -183,6 +183,8 @@ function heatMap() {
     });
   }
 
+  // Room for a wide scroll bar, and no less room when a filter leaves few rows.
+  box.style.height = `${HEAD + weights.addresses.length * ROW + 18}px`;
   new ResizeObserver(draw).observe(box);
   state.listeners.push((what) => {
     if (what === "visible") {

@@ -32,29 +32,29 @@ function value(name, row) {
 function spectrumPlot(row) {
   const spectrum = weights.spectra[row];
   const { width, height, left, right, top, bottom } = PLOT;
-  const xs = spectrum.values, ys = spectrum.ranks.map((rank) => rank / spectrum.count);
+  const xs = spectrum.values, ys = spectrum.ranks.map((rank) => rank / spectrum.positive);
   const alpha = value("alpha", row), start = value("alpha_xmin", row), tail = value("alpha_tail_size", row);
   const edge = value("mp_bulk_max", row);
   const most = xs[0] * 1.15, least = Math.max(xs[xs.length - 1], most * 1e-9) / 1.15;
-  const lowest = 1 / spectrum.count / 1.3;
+  const lowest = 1 / spectrum.positive / 1.3;
   const x = logAxis(least, most, left, width - right), y = logAxis(lowest, 1.2, height - bottom, top);
   const parts = [...grid(x, y, least, most, lowest)];
   const fit = [alpha, start, tail].every((one) => Number.isFinite(one) && one > 0);
   if (edge > least && edge < most) parts.push(upright("edge", x(edge), "edge of a random bulk"));
   if (fit) {
     parts.push(upright("start", x(Math.max(start, least)), "xmin"));
-    const at = (one) => (tail / spectrum.count) * (one / start) ** (1 - alpha);
-    const end = Math.min(most, start * (lowest * spectrum.count / tail) ** (1 / (1 - alpha)));
+    const at = (one) => (tail / spectrum.positive) * (one / start) ** (1 - alpha);
+    const end = Math.min(most, start * (lowest * spectrum.positive / tail) ** (1 / (1 - alpha)));
     parts.push(drawn("line", { class: "fit", x1: x(start), y1: y(at(start)), x2: x(end), y2: y(at(end)) }));
   }
   xs.forEach((one, i) => {
     if (one >= least) parts.push(drawn("circle", { class: fit && one >= start * 0.99999 ? "point tail" : "point", cx: x(one).toFixed(1), cy: y(ys[i]).toFixed(1), r: 2.6 }));
   });
-  const words = `${counted(spectrum.count, "eigenvalue")} of ${weights.addresses[row]}, from `
+  const words = `${counted(spectrum.positive, "eigenvalue")} of ${weights.addresses[row]}, from `
     + `${shown(xs[xs.length - 1])} to ${shown(xs[0])}`
     + (fit ? `; power law with alpha ${shown(alpha)} above ${shown(start)}, ${counted(tail, "eigenvalue")} in the tail` : "; no power law was fitted")
     + (spectrum.zeros ? `; ${counted(spectrum.zeros, "eigenvalue")} at 0 not drawn` : "")
-    + (xs.length < spectrum.count ? `; of the smaller ones some are drawn, ${xs.length} points in all` : "");
+    + (xs.length < spectrum.positive ? `; of the smaller ones some are drawn, ${xs.length} points in all` : "");
   return element("figure", {},
     drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words }, ...parts),
     element("figcaption", {}, `${words}.`));
