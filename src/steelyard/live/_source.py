@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from steelyard.live._effective import effective, stored
 from steelyard.live._keras import own_dtype
 from steelyard.live._substitute import Substitute, same_as
 from steelyard.live._walk import Path, Place, own_weights, walk
-from steelyard.records import WeightSpec
+from steelyard.records import Borrowing, WeightSpec
 
 
 class LiveSource:
@@ -69,6 +70,12 @@ class LiveSource:
     def stored(self, address: str) -> dict[str, np.ndarray]:
         """The raw arrays that make up a weight, by their names, each in its own dtype."""
         return {name: raw(part) for name, part in stored(*self._find(address)).items()}
+
+    def links(self) -> list[Borrowing]:
+        """Who borrows which weight from whom."""
+        # There can only be a reference if the room of references is open, and it is above this one.
+        refs = sys.modules.get("steelyard.refs")
+        return [] if refs is None else list(refs.references(self.root))
 
     def variable(self, address: str) -> keras.Variable:
         """The variable at an address."""
