@@ -32,7 +32,9 @@ def test_a_table():
 
 
 def test_names_and_values():
-    assert '<th scope="row" style="text-align: left">a</th>' in html_rows((), [("a", "1")])
+    assert '<th scope="row" style="padding: 0.1em 0.6em; text-align: left">a</th>' in html_rows(
+        (), [("a", "1")]
+    )
     assert "<thead>" not in html_rows((), [("a", "1")])
 
 

@@ -73,10 +73,9 @@ def _row(cells: Sequence[str], right: Collection[int], named: bool) -> str:
 
 
 def _foot(foot: str, width: int) -> str:
-    return (
-        f'<tr><td colspan="{width}" style="text-align: left; border-top: {LINE}">{foot}</td></tr>'
-    )
+    style = f"padding: 0.1em 0.6em; text-align: left; border-top: {LINE}"
+    return f'<tr><td colspan="{width}" style="{style}">{foot}</td></tr>'
 
 
 def _align(column: int, right: Collection[int]) -> str:
-    return f"text-align: {'right' if column in right else 'left'}"
+    return f"padding: 0.1em 0.6em; text-align: {'right' if column in right else 'left'}"

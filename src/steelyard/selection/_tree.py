@@ -34,7 +34,7 @@ class _Branch:
 
 
 def html_tree(specs: Sequence[WeightSpec], links: Sequence[Borrowing] = (), note: str = "") -> str:
-    """The weights by layer, each where it is; its other places, and who borrows it, are links to it.
+    """The weights by layer, each where it is; other places of it, and who borrows it, lead to it.
 
     Args:
         specs: The weights.
