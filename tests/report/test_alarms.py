@@ -2,8 +2,9 @@
 
 import pytest
 
+from steelyard.readings import Run
 from steelyard.records import Finding, Reading
-from steelyard.report import LEVELS, look_over
+from steelyard.report import LEVELS, look_over, look_over_run
 
 pytestmark = pytest.mark.no_keras
 
@@ -26,8 +27,8 @@ def weight(address="a", **others):
     return [one(metric, value, address) for metric, value in {**WELL, **others}.items()]
 
 
-def titles(readings, **told):
-    return [alarm.title for alarm in look_over(readings, **told).alarms]
+def titles(readings):
+    return [alarm.title for alarm in look_over(readings).alarms]
 
 
 def test_nothing_found():
@@ -118,10 +119,16 @@ def test_not_finite_without_a_count():
 
 
 def test_findings_are_told_by_their_code():
-    finding = Finding("nan-loss", "a/kernel", "The loss is NaN at step 7.", "Lower the rate.")
-    audit = look_over((), [finding, finding, finding])
+    finding = Finding(
+        "non-finite-loss", "a/kernel", "The loss is NaN at step 7.", "Lower the rate."
+    )
+    audit = look_over_run((), Run((), [finding] * 3))
     (alarm,) = audit.alarms
-    assert (alarm.level, alarm.title, alarm.addresses) == ("wrong", "nan-loss", ("a/kernel",))
+    assert (alarm.level, alarm.title, alarm.addresses) == (
+        "wrong",
+        "non-finite-loss",
+        ("a/kernel",),
+    )
     assert alarm.sentence == "The loss is NaN at step 7. Lower the rate. So are 2 more findings."
 
 
@@ -139,3 +146,17 @@ def test_a_value_of_another_kind_is_passed_over():
 
 def test_no_readings():
     assert look_over(()).verdict == "Nothing found."
+
+
+def test_a_finding_about_a_limit_is_to_be_looked_at():
+    found = Finding("vanishing-update", "a", "It does not move.", "Raise the rate.", 3)
+    (alarm,) = look_over_run((), Run((), [found])).alarms
+    assert (alarm.level, alarm.sentence) == ("look", "It does not move. Raise the rate.")
+
+
+def test_a_training_was_watched_for_what_is_not_finite():
+    readings = [one("l2_norm", 1.0)]
+    assert any("NaN" in what for what in look_over(readings).unchecked)
+    assert not any("NaN" in what for what in look_over_run(readings, Run()).unchecked)
+    broken = [one("l2_norm", None, "a", "not finite", "2 NaN")]
+    assert look_over_run(broken, Run()).alarms[0].addresses == ("a",)

@@ -6,7 +6,8 @@ import pytest
 from tests.report.conftest import HOSTILE, made_up
 
 import steelyard as sy
-from steelyard.readings import Readings
+from steelyard.readings import Readings, Run, RunStep
+from steelyard.records import Finding, Reading
 from steelyard.report import write_page
 
 pytestmark = pytest.mark.no_keras
@@ -225,3 +226,52 @@ def test_readings_without_spectra_say_so(browser, readings, tmp_path):
     assert "dead units (needs dead_units)" in page.texts(".unchecked")[0]
     assert page.complaints == []
     page.close()
+
+
+@pytest.fixture(scope="module")
+def training(browser, tmp_path_factory):
+    """A page of a training in which one weight became NaN."""
+
+    def taken(i):
+        late = Reading("b/kernel", "l2_norm", None, "w", "not finite", "1 NaN")
+        yield Reading("a/kernel", "l2_norm", 1.0 + i, "w")
+        yield late if i > 6 else Reading("b/kernel", "l2_norm", 2.0, "w")
+        yield Reading("a/kernel", "update_ratio", 10.0**-i)
+
+    steps = [RunStep(i, 0, i, tuple(taken(i)), {"loss": 1 / i}) for i in range(1, 10)]
+    found = Finding("non-finite-weight", "b/kernel", "It has 1 NaN at step 7.", "Go back.", 7)
+    run = Run(steps, [found], {"source": "Functional 'net'"})
+    file = tmp_path_factory.mktemp("page") / "run.html"
+    write_page(file, run.readings(), run=run)
+    page = browser.open(file)
+    yield page
+    page.close()
+
+
+def test_a_training_says_first_what_was_found(training):
+    assert training.texts("h1") == ["Weights of Functional 'net'"]
+    assert training.texts(".alarms strong")[0] == "non-finite-weight"
+    assert training.texts(".closely h2") == ["b/kernel"]
+    assert "9 steps measured, from 1 to 9, in epoch 1" in training.texts(".facts")[0]
+    assert training.complaints == []
+
+
+def test_the_curves_of_a_training(training):
+    assert training.texts("section[aria-labelledby=training] .curve figcaption") == ["loss"]
+    training.run("select(0)")
+    shown = training.texts(".closely .curve figcaption")
+    assert shown == ["l2_norm", "update_ratio (log axis)"]
+    label = training.run("document.querySelector('.closely svg').getAttribute('aria-label')")
+    assert label == "l2_norm: 2 at first, 10 at last, from 2 to 10"
+    assert training.texts(".all-curves option") == ["l2_norm", "update_ratio"]
+    assert "a/kernel is the colored one" in training.texts(".all-curves p")[0]
+    drawn = "(one) => [...one.getContext('2d').getImageData(0, 0, one.width, one.height).data]"
+    canvas = "document.querySelector('.together')"
+    assert training.run(f"({drawn})({canvas}).some((part) => part > 0)")
+
+
+def test_a_curve_ends_where_its_numbers_end(training):
+    training.run("select(1)")
+    path = training.run("document.querySelector('.closely .line').getAttribute('d')")
+    assert path.count("L") == 5  # six of nine steps
+    assert training.complaints == []

@@ -24,24 +24,42 @@ def report(
 ) -> None:
     """Write a page that says what is wrong with weights, and where, and shows them.
 
-    SOURCE is a checkpoint of any format that sy.weights opens, which is measured first, or a file
-    of readings that `steelyard measure --out` wrote. The page is one file, loads nothing, and is
-    written whole or not at all. The exit status is 2 if a weight could not be read; the page says
-    so, and shows the others.
+    SOURCE is a checkpoint of any format that sy.weights opens, which is measured first; a file of
+    readings that `steelyard measure --out` wrote; or a run of a training that sy.Monitor wrote. The
+    page is one file, loads nothing, and is written whole or not at all. The exit status is 2 if a
+    weight could not be read; the page says so, and shows the others.
     """
     from steelyard import metrics as catalog
     from steelyard import report as room
 
     room.check_page_path(out)
-    measured = Path(source).suffix.lower() in _READINGS
+    run = _run(source)
+    measured = run is not None or Path(source).suffix.lower() in _READINGS
     if measured:
         _refuse_for_readings(against, metrics)
-    readings = _loaded(source, select) if measured else _measured(source, metrics, select)
+    if run is not None:
+        readings = _last(run, select)
+    else:
+        readings = _loaded(source, select) if measured else _measured(source, metrics, select)
     changes = None if against is None else _compared(against, source, select)
-    names = (against or "", source)
-    room.write_page(out, readings, changes=changes, names=names, catalog=catalog.catalog())
-    click.echo(f"{_verdict(readings)}\nThe page is {out}")
+    told = {"changes": changes, "names": (against or "", source), "run": run}
+    room.write_page(out, readings, catalog=catalog.catalog(), **told)
+    click.echo(f"{_verdict(readings, run)}\nThe page is {out}")
     _end(readings, changes)
+
+
+def _run(source: str) -> Any:
+    from steelyard.readings import Run, holds_run, run_file
+
+    file = run_file(source)
+    return Run.load(file) if holds_run(file) else None
+
+
+def _last(run: Any, select: tuple[str, ...]) -> Any:
+    from steelyard.readings import Readings
+
+    readings = run.readings() if len(run) else Readings((), run.info)
+    return readings.filter(select) if select else readings
 
 
 def _refuse_for_readings(against: str | None, metrics: tuple[str, ...]) -> None:
@@ -73,11 +91,11 @@ def _compared(first: str, second: str, select: tuple[str, ...]) -> Any:
         return diffing.diff(first, second, select=select or "**", progress=progress)
 
 
-def _verdict(readings: Any) -> str:
-    from steelyard.report import look_over
+def _verdict(readings: Any, run: Any) -> str:
+    from steelyard.report import look_over, look_over_run
     from steelyard.selection import plain
 
-    audit = look_over(readings)
+    audit = look_over(readings) if run is None else look_over_run(readings, run)
     told = [f"  {one.title}: {one.sentence}" for one in audit.alarms if one.level != "note"]
     return "\n".join(map(plain, [audit.verdict, *told]))
 

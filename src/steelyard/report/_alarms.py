@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from steelyard.readings import Run
 from steelyard.records import STATUSES, Finding, Reading
 from steelyard.report._measured import SPECTRUM
 from steelyard.selection import count
@@ -73,19 +74,27 @@ class _Check(NamedTuple):
     find: Callable[[Table], Iterator[Alarm]]
 
 
-def look_over(readings: Iterable[Reading], findings: Iterable[Finding] = ()) -> Audit:
-    """What is wrong in readings and in what a training found.
+def look_over(readings: Iterable[Reading]) -> Audit:
+    """What is wrong in readings, of any weights and metrics."""
+    return _looked_over(readings, (), _CHECKS)
 
-    Args:
-        readings: Of any weights and metrics.
-        findings: What was found besides.
-    """
+
+def look_over_run(readings: Iterable[Reading], run: Run) -> Audit:
+    """What is wrong in the readings of a step, and what was found in the training until then."""
+    # Whoever writes a run looks for these at every step, whatever is measured.
+    others = [check for check in _CHECKS if check.find is not _not_finite]
+    return _looked_over(readings, run.findings, [_Check("", (), _not_finite), *others])
+
+
+def _looked_over(
+    readings: Iterable[Reading], findings: Iterable[Finding], checks: Iterable[_Check]
+) -> Audit:
     table: Table = {}
     for reading in readings:
         table.setdefault(reading.address, {})[reading.metric] = reading
     alarms = [*_found(findings)]
     unchecked = []
-    for check in _CHECKS:
+    for check in checks:
         alarms += check.find(table)
         if table and (missing := _missing(table, check.needs)):
             unchecked.append(f"{check.what} (needs {missing})")
@@ -113,7 +122,8 @@ def _found(findings: Iterable[Finding]) -> Iterator[Alarm]:
         also = f" So are {more:,} more findings." if more > 1 else " So is 1 more." * more
         addresses = tuple(dict.fromkeys(one.address for one in several if one.address))
         first = several[0]
-        yield Alarm("wrong", code, f"{first.message} {first.fix}{also}", addresses)
+        level = "wrong" if code.startswith("non-finite") else "look"
+        yield Alarm(level, code, f"{first.message} {first.fix}{also}", addresses)
 
 
 def _not_finite(table: Table) -> Iterator[Alarm]:

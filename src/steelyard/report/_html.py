@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 # In this order they are one script.
-_SCRIPTS = ("parts.js", "table.js", "heat.js", "plots.js", "page.js")
+_SCRIPTS = ("parts.js", "table.js", "heat.js", "plots.js", "curves.js", "page.js")
 _STYLES = ("page.css",)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from steelyard.errors import SteelyardError
-from steelyard.readings import Readings
+from steelyard.readings import Readings, Run, replaced
 from steelyard.records import Metric
 from steelyard.report._document import document
 from steelyard.report._html import html_of
@@ -23,6 +22,7 @@ def page_html(
     changes: Changes | None = None,
     names: Sequence[str] = ("the first", "the second"),
     catalog: Iterable[Metric] = (),
+    run: Run | None = None,
 ) -> str:
     """The text of a page.
 
@@ -31,8 +31,9 @@ def page_html(
         changes: How two sources differ, as `sy.diff` gives it.
         names: What those two are called.
         catalog: The rows of metrics, whose descriptions the page shows.
+        run: The training that the readings are of the last step of.
     """
-    return html_of(document(readings, changes, names, catalog))
+    return html_of(document(readings, changes, names, catalog, run))
 
 
 def write_page(
@@ -42,6 +43,7 @@ def write_page(
     changes: Changes | None = None,
     names: Sequence[str] = ("the first", "the second"),
     catalog: Iterable[Metric] = (),
+    run: Run | None = None,
 ) -> None:
     """Write a page to a file; the other arguments are those of `page_html`.
 
@@ -49,8 +51,11 @@ def write_page(
         SteelyardError: If it cannot be written; then nothing was.
     """
     check_page_path(path)
-    text = page_html(readings, changes=changes, names=names, catalog=catalog)
-    _replace(Path(os.path.realpath(path)), text.encode())
+    text = page_html(readings, changes=changes, names=names, catalog=catalog, run=run)
+    try:
+        replaced(Path(os.path.realpath(path)), text.encode())
+    except OSError as error:
+        raise SteelyardError(f"{str(path)!r} cannot be written: {error}") from error
 
 
 def check_page_path(path: str | os.PathLike[str]) -> None:
@@ -69,14 +74,3 @@ def check_page_path(path: str | os.PathLike[str]) -> None:
         )
     if target.is_dir():
         raise SteelyardError(f"{str(path)!r} is a folder; a page is written to a file.")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    new = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        new.write_bytes(data)
-        os.replace(new, path)
-    except OSError as error:
-        raise SteelyardError(f"{str(path)!r} cannot be written: {error}") from error
-    finally:
-        new.unlink(missing_ok=True)

@@ -98,6 +98,7 @@ function told(row) {
   const parts = [element("h2", {}, weights.addresses[row])];
   if (weights.spectra[row]) parts.push(spectrumPlot(row));
   else parts.push(element("p", { class: "help" }, noSpectrum(row)));
+  parts.push(...curvesOf(weights.addresses[row]));
   const remarks = new Map();
   for (const column of weights.columns) {
     const said = status(column, row);
@@ -142,6 +143,7 @@ function start() {
   const parts = [
     element("header", {}, element("h1", {}, page.title), element("p", { class: "facts" }, page.facts.join(" \u00b7 "))),
     overview(),
+    training(),
     differences(),
   ];
   if (some) {
