@@ -1,7 +1,9 @@
 """`steelyard watch`: a training from its run file, once, and while it goes on."""
 
+import contextlib
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
@@ -72,49 +74,65 @@ def test_the_page_of_a_run(run, path, tmp_path):
     assert '"steps":[1,2,3]' in text and "Weights of Functional" in text
 
 
-def in_a_terminal(*arguments):
-    """Starts the command with a terminal, and gives what it has written there when it has ended."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", "from steelyard.cli import main; main()", *arguments]
-    env = {**os.environ, "COLUMNS": "100", "LINES": "30", "TERM": "xterm"}
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
-    os.close(theirs)
-    written = bytearray()
+class Terminal:
+    """The command in a terminal, for the while: what it writes there, and how it ends."""
 
-    def read():
-        try:
-            while piece := os.read(ours, 1 << 16):
-                written.extend(piece)
-        except OSError:  # the terminal is gone
-            pass
+    def __init__(self, *arguments):
+        self._ours, theirs = pty.openpty()
+        command = [sys.executable, "-c", "from steelyard.cli import main; main()", *arguments]
+        env = {**os.environ, "COLUMNS": "100", "LINES": "30", "TERM": "xterm"}
+        streams = dict(stdin=theirs, stdout=theirs, stderr=theirs)
+        self.process = subprocess.Popen(command, env=env, **streams)
+        os.close(theirs)
+        self._written = bytearray()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
-    thread = threading.Thread(target=read)
-    thread.start()
-    return process, written, thread, ours
+    def __enter__(self):
+        return self
 
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
 
-def wait_for(written, text):
-    end = time.monotonic() + 30
-    while text not in written.decode(errors="replace"):
-        assert time.monotonic() < end, written.decode(errors="replace")
-        time.sleep(0.02)
+    def _read(self):
+        # Reading fails when nobody is at the other end any more.
+        with contextlib.suppress(OSError):
+            while piece := os.read(self._ours, 1 << 16):
+                self._written.extend(piece)
+
+    def shown(self):
+        return self._written.decode(errors="replace")
+
+    def wait_for(self, text):
+        end = time.monotonic() + 30
+        while text not in self.shown():
+            assert time.monotonic() < end and self.process.poll() is None, self.shown()
+            time.sleep(0.02)
+
+    def end(self):
+        """The exit status, and all that was written."""
+        status = self.process.wait(30)
+        self._reader.join(30)
+        return status, self.shown()
 
 
 def test_a_training_is_followed_until_it_ends(tmp_path):
     path = tmp_path / "run.db"
-    process, written, thread, ours = in_a_terminal("watch", str(path), "--every", "0.1")
-    wait_for(written, "Waiting for")
-    writer = run_writer(path, {"source": "Functional 'net'"})
-    writer.append(step(1))
-    wait_for(written, "step 1, batch 1")
-    writer.append(step(2))
-    wait_for(written, "step 2, batch 2")
-    writer.append(step(3))
-    writer.close()
-    assert process.wait(30) == 0
-    thread.join()
-    os.close(ours)
-    shown = written.decode()
+    with Terminal("watch", str(path), "--every", "0.1") as terminal:
+        terminal.wait_for("Waiting for")
+        path.touch()  # SQLite makes an empty file first
+        time.sleep(0.3)
+        writer = run_writer(path, {"source": "Functional 'net'"})
+        writer.append(step(1))
+        terminal.wait_for("step 1, batch 1")
+        writer.append(step(2))
+        terminal.wait_for("step 2, batch 2")
+        writer.append(step(3))
+        writer.close()
+        status, shown = terminal.end()
+    assert status == 0
     assert "step 3, batch 3 of epoch 1; 3 steps measured" in shown
     assert shown.rstrip().endswith("The training has ended.")
 
@@ -123,25 +141,37 @@ def test_ctrl_c_leaves_the_training_alone(tmp_path):
     path = tmp_path / "run.jsonl"
     writer = run_writer(path)
     writer.append(step(1))
-    process, written, thread, ours = in_a_terminal("watch", str(path), "--every", "0.1")
-    wait_for(written, "step 1, batch 1")
-    process.send_signal(2)
-    assert process.wait(30) == 0
-    thread.join()
-    os.close(ours)
-    assert "No longer watched; the training goes on." in written.decode()
+    with Terminal("watch", str(path), "--every", "0.1") as terminal:
+        terminal.wait_for("step 1, batch 1")
+        terminal.process.send_signal(signal.SIGINT)
+        status, shown = terminal.end()
     writer.close()
+    assert status == 0
+    assert "No longer watched; the training goes on." in shown
 
 
 def test_a_file_that_does_not_tell_is_left_after_a_while(tmp_path):
     path = tmp_path / "run.jsonl"
     writer = run_writer(path)
     writer.append(step(1))
-    process, written, thread, ours = in_a_terminal(
-        "watch", str(path), "--every", "0.1", "--patience", "0.3"
-    )
-    assert process.wait(30) == 0
-    thread.join()
-    os.close(ours)
-    assert "Nothing new has come." in written.decode()
     writer.close()
+    with Terminal("watch", str(path), "--every", "0.1", "--patience", "0.3") as terminal:
+        status, shown = terminal.end()
+    assert status == 0 and "Nothing new has come." in shown
+
+
+def test_what_is_no_run_is_not_waited_for(tmp_path):
+    path = tmp_path / "run.db"
+    path.write_bytes(b"something else" * 100)
+    os.utime(path, (1e9, 1e9))
+    with Terminal("watch", str(path)) as terminal:
+        status, shown = terminal.end()
+    assert status == 2 and "cannot be used as a run" in shown
+
+
+def test_a_run_that_does_not_come(tmp_path):
+    told = ("--every", "0.1", "--patience", "0.2")
+    with Terminal("watch", str(tmp_path / "[b]run.db"), *told) as terminal:
+        status, shown = terminal.end()
+    assert status == 2 and "none came in 0.2 seconds" in shown
+    assert "[b]run.db" in shown

@@ -11,6 +11,10 @@ from typing import Any
 import click
 
 from steelyard.cli import _output
+from steelyard.errors import SteelyardError
+
+# A file that was written to so many seconds ago may be in the making.
+_YOUNG = 3.0
 
 
 @click.command()
@@ -77,15 +81,17 @@ def _follow(
     """Draws anew whenever something came; gives why it ended."""
     from rich.console import Console
     from rich.live import Live
+    from rich.text import Text
 
     from steelyard.readings import run_is_open
     from steelyard.report import screen
+    from steelyard.selection import plain
 
     console = Console(highlight=False)
     with Live(console=console, auto_refresh=False, screen=False) as live:
         for run in _states(path, every, patience):
             if run is None:
-                live.update(f"Waiting for {path} …", refresh=True)
+                live.update(Text(f"Waiting for {plain(path)} …"), refresh=True)
                 continue
             size = get_terminal_size()
             fit = {"lines": size.lines - 1, "width": size.columns}
@@ -101,16 +107,33 @@ def _states(path: str, every: float, patience: float) -> Iterator[Any | None]:
     before, since = None, time.monotonic()
     while True:
         # Asked before the file is read: what is written in between is then seen the next time.
-        ended = run_is_open(path) is False and run_file(path).is_file()
+        ended = run_is_open(path) is False
         now = _stamp(run_file(path))
-        if now != before:
-            before, since = now, time.monotonic()
-            yield _run_at(path) if now else None
-        elif before is None:
-            yield None
-        if ended or time.monotonic() - since > patience:
+        if now != before or before is None:
+            run = None if now is None else _begun(path)
+            if run is not None:
+                before, since = now, time.monotonic()
+            yield run
+        late = time.monotonic() - since > patience
+        if late and before is None:
+            raise SteelyardError(
+                f"There is no run {path!r}, and none came in {patience:g} seconds."
+            )
+        if late or (ended and before is not None):
             return
         time.sleep(every)
+
+
+def _begun(path: str) -> Any | None:
+    """The run; None where its file has only just been made, and says nothing yet."""
+    from steelyard.readings import run_file
+
+    try:
+        return _run_at(path)
+    except SteelyardError:
+        if time.time() - run_file(path).stat().st_mtime > _YOUNG:
+            raise
+        return None
 
 
 def _stamp(file: Path) -> tuple[int, ...] | None:
