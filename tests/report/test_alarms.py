@@ -116,6 +116,7 @@ def test_what_could_not_be_measured_is_wrong():
 def test_not_finite_without_a_count():
     audit = look_over([one("l2_norm", None, "b", "not finite", "2 NaN")])
     assert audit.alarms[0].addresses == ("b",)
+    assert audit.alarms[0].sentence.startswith("In 1 weight. What")
 
 
 def test_findings_are_told_by_their_code():

@@ -274,4 +274,7 @@ def test_a_curve_ends_where_its_numbers_end(training):
     training.run("select(1)")
     path = training.run("document.querySelector('.closely .line').getAttribute('d')")
     assert path.count("L") == 5  # six of nine steps
+    gaps = training.run("document.querySelector('.closely .gaps').getAttribute('d')")
+    assert gaps.count("M") == 3
+    assert training.texts(".closely figcaption")[0] == "l2_norm (no finite number at 3 of 9 steps)"
     assert training.complaints == []

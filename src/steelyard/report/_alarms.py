@@ -132,12 +132,12 @@ def _not_finite(table: Table) -> Iterator[Alarm]:
     others = [a for a, row in table.items() if a not in told and _has(row, "not finite")]
     if addresses := tuple(dict.fromkeys([row.address for row in (*nans, *infs)] + others)):
         kinds = [f"{_sum(nans):,} NaN" * bool(nans), f"{_sum(infs):,} infinite" * bool(infs)]
-        how = ", ".join(filter(None, kinds)) or "of a number that was not counted"
+        how = f" ({', '.join(filter(None, kinds))})" if told else ""
         yield Alarm(
             "wrong",
             "Entries that are NaN or infinite",
-            f"In {count(len(addresses), 'weight')} ({how}). What such a weight touches becomes "
-            f"NaN too. Go back to a checkpoint before it.",
+            f"In {count(len(addresses), 'weight')}{how}. What such a weight touches becomes NaN "
+            f"too. Go back to a checkpoint before it.",
             addresses,
         )
 

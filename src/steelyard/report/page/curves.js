@@ -40,14 +40,16 @@ function curve(title, cells) {
   const x = axis(xs, left, width - right), y = axis(ys, height - bottom, top);
   const flat = { ...x, at: (value) => (xs.length > 1 ? left + ((value - xs[0]) / (xs[xs.length - 1] - xs[0])) * (width - right - left) : (left + width) / 2) };
   const known = ys.filter(Number.isFinite);
-  const infinite = cells.some((cell) => Math.abs(number(cell)) === Infinity);
+  const gaps = xs.filter((_, i) => !Number.isFinite(ys[i]));
+  const none = gaps.length ? ` (no finite number at ${gaps.length} of ${xs.length} steps)` : "";
   const words = `${title}: ` + (known.length ? `${shown(known[0])} at first, ${shown(known[known.length - 1])} at last, from ${shown(y.least)} to ${shown(y.most)}` : "no finite number")
-    + (infinite ? "; infinite at some steps" : "");
+    + none;
   const text = (place, told) => drawn("text", { class: "tick", ...place }, told);
   return element("figure", { class: "curve" },
-    element("figcaption", {}, title, y.logs ? " (log axis)" : "", infinite ? " (infinite at some steps)" : ""),
+    element("figcaption", {}, title, y.logs ? " (log axis)" : "", none),
     drawn("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words },
       drawn("path", { class: "grid", d: `M${left},${top}V${height - bottom}H${width - right}` }),
+      drawn("path", { class: "gaps", d: gaps.map((one) => `M${flat.at(one).toFixed(1)},${height - bottom - 5}v5`).join("") }),
       drawn("path", { class: "line", d: path(xs, ys, flat, y) }),
       ...(known.length ? [
         text({ x: left - 5, y: top + 9, "text-anchor": "end" }, tick(y.most)),
@@ -96,13 +98,14 @@ function together() {
     ink.fillStyle = color("--quiet");
     ink.textAlign = "right";
     if (Number.isFinite(y.most)) {
-      ink.fillText(shown(y.most), 54, 16);
-      ink.fillText(shown(y.least), 54, height - 24);
+      ink.fillText(tick(y.most), 54, 16);
+      ink.fillText(tick(y.least), 54, height - 24);
     }
     ink.fillText(`step ${xs[xs.length - 1].toLocaleString("en-US")}`, width - 10, height - 6);
     ink.textAlign = "left";
     ink.fillText(xs[0].toLocaleString("en-US"), 60, height - 6);
     const chosen = several.filter((one) => one.address === address);
+    ink.lineCap = "round";
     const line = (one) => ink.stroke(new Path2D(path(xs, one.ys, x, y)));
     ink.lineWidth = 1;
     ink.globalAlpha = several.length > 100 ? 0.25 : 0.6;

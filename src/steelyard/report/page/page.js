@@ -89,7 +89,7 @@ function tableOfWeights() {
 }
 
 function closely() {
-  const section = element("section", { class: "closely", "aria-label": "The selected weight", "aria-live": "polite" });
+  const section = element("section", { class: "closely", "aria-label": "The selected weight" });
   state.listeners.push((what) => { if (what === "selected") section.replaceChildren(...told(state.selected)); });
   return section;
 }
