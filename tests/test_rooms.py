@@ -42,6 +42,7 @@ ROOMS = {
     "findings": Room(3, (*WORDS, "live", "refs", "keras")),
     "saving": Room(3, (*WORDS, "live", "refs", "keras")),
     "monitor": Room(3, (*WORDS, "live", "metrics", "plan", "keras")),
+    "scanning": Room(3, (*WORDS, "checkpoints")),
     "report": Room(3, WORDS),
     # A command opens what it needs when it runs, so that `--help` stays quick.
     "cli": Room(
@@ -52,7 +53,7 @@ ROOMS = {
             *("metrics", "checkpoints", "live", "plan", "compare", "refs", "opening"),
             *("measuring", "converting", "diffing", "rewrite"),
             *("layers", "parametrizations", "substitutes", "findings", "saving"),
-            *("monitor", "report", "steelyard", "keras"),
+            *("scanning", "monitor", "report", "steelyard", "keras"),
         ),
     ),
     "symbolic": Room(4, ("errors", "live", "refs", "layers", "keras")),

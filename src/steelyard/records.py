@@ -103,6 +103,49 @@ class Finding:
         return f"{self.code}  {place}{when}: {self.message} Fix: {self.fix}"
 
 
+SEVERITIES = {
+    "danger": "loading the file by the usual means runs code, or reads or writes outside of it",
+    "caution": "an honest file does not have it, or one tool may read it otherwise than another",
+    "unread": "a part that was not read, so that nothing is known of it",
+    "note": "no danger by itself, but worth knowing before loading",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """Something in a file that could run code or reach out of it, or a part that was not read.
+
+    Args:
+        code: What it is, in one or a few words that stay the same: `"lambda-bytecode"`.
+        severity: One of `SEVERITIES`, which says what each means.
+        file: Of a folder, which file, relative to it; else the file as it was given.
+        place: Where in the file: a member, a path in JSON or HDF5, an offset; "" is all of it.
+        message: What is there, in one sentence.
+        fix: What to do about it, in one sentence.
+        references: Published weaknesses of this kind.
+        count: How often it is there; `place` is the first of them.
+    """
+
+    code: str
+    severity: str
+    file: str
+    place: str
+    message: str
+    fix: str
+    references: tuple[str, ...] = ()
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if self.severity not in SEVERITIES:
+            known = ", ".join(map(repr, SEVERITIES))
+            raise SteelyardError(f"A risk's severity is one of {known}. Got: {self.severity!r}")
+
+    def __str__(self) -> str:
+        where = f"{self.file}: {self.place}" if self.place else self.file
+        more = f" ({self.count:,} times)" if self.count > 1 else ""
+        return f"{self.severity} {self.code}  {where}: {self.message}{more} Fix: {self.fix}"
+
+
 STATUSES = {
     "ok": "the number is what its metric says",
     "weak": "there is a number, and by itself it says little or nothing; the reason says why",

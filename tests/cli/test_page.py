@@ -1,6 +1,7 @@
 """`docs/cli.md` has a section for each verb, with an example and every key of its JSON."""
 
 import json
+import pickle
 import re
 from pathlib import Path
 
@@ -19,6 +20,7 @@ JSON = {
     "list": (["m"], "weights"),
     "measure": (["m"], "readings"),
     "diff": (["m", "n"], "changes"),
+    "scan": (["m.pkl"], "risks"),
     "metrics": ([], "metrics"),
 }
 
@@ -39,7 +41,9 @@ def test_its_examples_have_options_that_exist(verb):
 
 
 @pytest.mark.parametrize("verb", JSON)
-def test_each_key_is_explained(verb, files):
+def test_each_key_is_explained(verb, files, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(print))
     files["m"] = {"w": np.ones((2, 2))}
     files["n"] = {"w": np.zeros((2, 2))}
     arguments, many = JSON[verb]

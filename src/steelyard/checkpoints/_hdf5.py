@@ -16,7 +16,7 @@ import numpy as np
 from steelyard.checkpoints._hdf5_types import dtype_name
 
 # The attributes that name what a file holds; all others stay unread.
-_ATTRIBUTES = ("name", "model_config", "keras_version", "backend")
+_ATTRIBUTES = ("name", "model_config", "training_config", "keras_version", "backend")
 _LISTS = ("layer_names", "weight_names")
 _WEAK = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "an external link"}
 _LONGEST = 64 << 20  # of one attribute, in bytes
