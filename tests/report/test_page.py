@@ -7,8 +7,9 @@ from tests.report.conftest import HOSTILE, made_up
 
 import steelyard as sy
 from steelyard.readings import Readings, Run, RunStep
-from steelyard.records import Finding, Reading
+from steelyard.records import Change, Finding, Reading
 from steelyard.report import write_page
+from steelyard.selection import Changes
 
 pytestmark = pytest.mark.no_keras
 
@@ -278,3 +279,19 @@ def test_a_curve_ends_where_its_numbers_end(training):
     assert gaps.count("M") == 3
     assert training.texts(".closely figcaption")[0] == "l2_norm (no finite number at 3 of 9 steps)"
     assert training.complaints == []
+
+
+def test_differences_are_few_rows_and_leave_room_for_the_weights(browser, readings, tmp_path):
+    changes = [Change(f"w{i}", "changed", f"w{i}", amount=float(i)) for i in range(30)]
+    file = tmp_path / "page.html"
+    names = ("before.keras", "after.keras")
+    write_page(file, readings, changes=Changes(changes), names=names)
+    page = browser.open(file)
+    section = "section[aria-labelledby=differences]"
+    assert page.texts(f"{section} p") == ["From before.keras to after.keras: 30 changed."]
+    assert page.texts(f"{section} tbody th") == [f"w{i}" for i in range(29, 17, -1)]
+    assert page.texts(f"{section} .where") == ["Rows 1 to 12 of 30"]
+    page.click(f"{section} .pager button:last-child")
+    assert page.texts(f"{section} .where") == ["Rows 13 to 24 of 30"]
+    assert page.complaints == []
+    page.close()

@@ -12,13 +12,14 @@ Json = dict[str, Any]
 
 
 def changes_of(changes: Changes, names: Sequence[str]) -> Json:
-    """What differs, kind by kind, and of those that do not, how many there are.
+    """What differs, kind by kind, the largest first, and of those that do not, how many there are.
 
     Args:
         changes: What `sy.diff` gives.
         names: What the first and the second source are called.
     """
     told = [change for change in changes if change.kind != "unchanged" or change.reason]
+    told.sort(key=lambda change: -(change.amount or 0))
     amounts: Mapping[tuple[str, str], Any] = {
         (change.kind, plain(change.address)): change.amount for change in told
     }

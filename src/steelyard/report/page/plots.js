@@ -77,7 +77,8 @@ function grid(x, y, least, most, lowest) {
 }
 
 function upright(kind, x, words) {
-  const { height, top, bottom } = PLOT;
+  const { height, left, top, bottom } = PLOT;
+  const fits = x > left + 130; // else the words stand on the other side of the line
   return drawn("g", { class: kind }, drawn("line", { x1: x, x2: x, y1: top, y2: height - bottom }),
-    drawn("text", { x: x - 4, y: kind === "edge" ? top + 10 : height - bottom - 6, "text-anchor": "end" }, words));
+    drawn("text", { x: fits ? x - 4 : x + 4, y: kind === "edge" ? top + 10 : height - bottom - 6, "text-anchor": fits ? "end" : "start" }, words));
 }

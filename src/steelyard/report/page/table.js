@@ -1,9 +1,9 @@
-// A table that is sorted by its heads, filtered from outside, and shown a hundred rows at a time.
+// A table that is sorted by its heads, filtered from outside, and shown some rows at a time.
 
 const ROWS_AT_ONCE = 100;
 
 // columns: {name, title, number, cell(row), key(row), content(row)}; the first one names the row.
-function sortable({ caption, columns, rows, selected, changed }) {
+function sortable({ caption, columns, rows, selected, changed, atOnce = ROWS_AT_ONCE }) {
   let order = rows.slice(), shownRows = rows.slice(), first = 0;
   let sorted = { column: null, down: false };
   const heads = columns.map((column, i) => {
@@ -51,12 +51,12 @@ function sortable({ caption, columns, rows, selected, changed }) {
   }
 
   function turn(step) {
-    first = Math.max(0, Math.min(first + step * ROWS_AT_ONCE, shownRows.length - 1));
+    first = Math.max(0, Math.min(first + step * atOnce, shownRows.length - 1));
     draw();
   }
 
   function draw() {
-    const some = shownRows.slice(first, first + ROWS_AT_ONCE);
+    const some = shownRows.slice(first, first + atOnce);
     body.replaceChildren(...some.map((row, i) => line(row, first + i)));
     const last = first + some.length;
     where.textContent = shownRows.length === 0 ? "No row is left by the filter."
@@ -64,7 +64,7 @@ function sortable({ caption, columns, rows, selected, changed }) {
         + (shownRows.length < rows.length ? ` (${rows.length.toLocaleString("en-US")} without the filter)` : "");
     back.disabled = first === 0;
     next.disabled = last >= shownRows.length;
-    back.hidden = next.hidden = shownRows.length <= ROWS_AT_ONCE;
+    back.hidden = next.hidden = shownRows.length <= atOnce;
   }
 
   function line(row, place) {
