@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from importlib import import_module
 
 import pytest
 
@@ -175,3 +176,22 @@ def test_a_run_that_does_not_come(tmp_path):
         status, shown = terminal.end()
     assert status == 2 and "none came in 0.2 seconds" in shown
     assert "[b]run.db" in shown
+
+
+def test_a_run_that_begins_while_its_file_is_looked_at_is_not_over(tmp_path, monkeypatch):
+    module, path, writers = import_module("steelyard.cli.watch"), tmp_path / "run.db", []
+    path.touch()
+    read = module._begun
+
+    def begun(file):
+        if not writers:
+            writers.append(run_writer(path))
+            writers[0].append(step(1))
+        return read(file)
+
+    monkeypatch.setattr(module, "_begun", begun)
+    states = module._states(str(path), 0.01, 20)
+    assert len(next(states)) == 1
+    writers[0].append(step(2))
+    writers[0].close()
+    assert [len(run) for run in states][-1:] == [2]

@@ -106,20 +106,21 @@ def _states(path: str, every: float, patience: float) -> Iterator[Any | None]:
 
     before, since = None, time.monotonic()
     while True:
-        # Asked before the file is read: what is written in between is then seen the next time.
-        ended = run_is_open(path) is False
         now = _stamp(run_file(path))
+        closed = run_is_open(path) is False
         if now != before or before is None:
             run = None if now is None else _begun(path)
             if run is not None:
                 before, since = now, time.monotonic()
             yield run
+        # A file that was empty when it was looked at, and had a run when it was read, has begun.
+        ended = closed and before is not None and _stamp(run_file(path)) == now
         late = time.monotonic() - since > patience
         if late and before is None:
             raise SteelyardError(
                 f"There is no run {path!r}, and none came in {patience:g} seconds."
             )
-        if late or (ended and before is not None):
+        if late or ended:
             return
         time.sleep(every)
 
