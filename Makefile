@@ -23,6 +23,8 @@ empty :=
 space := $(empty) $(empty)
 # On a machine without a GPU the CPU build of TensorFlow does the same in half the download.
 BACKEND_EXTRAS := $(subst $(space),$(comma),$(patsubst tensorflow,tensorflow-cpu,$(strip $(BACKENDS))))
+# What only some of the tests write their files with; it brings JAX along.
+WITH_JAX := $(if $(filter jax,$(BACKENDS)),orbax-checkpoint)
 TEST_STAMP := $(STAMPS)/test-$(subst $(space),-,$(strip $(BACKENDS)))
 
 .PHONY: demo test check bench clean
@@ -69,7 +71,7 @@ $(STAMPS)/check: $(STAMPS)/venv pyproject.toml constraints.txt
 	touch $@
 
 $(TEST_STAMP): $(STAMPS)/venv pyproject.toml constraints.txt
-	$(INSTALL) -e ".[dev,$(BACKEND_EXTRAS)]"
+	$(INSTALL) -e ".[dev,$(BACKEND_EXTRAS)]" $(WITH_JAX)
 	touch $@ $(STAMPS)/check
 
 # A folder that stands first on the path of one job: cheaper than a second environment.

@@ -16,9 +16,9 @@ def weights(source: Any, pattern: str = "**") -> Weights:
 
     Args:
         source: A Keras model or layer (addresses are relative to it); the path of a checkpoint:
-            `.keras`, `.weights.h5`, `.h5`, safetensors, `.npz`, PyTorch's or TensorFlow's; or any
-            object that keeps the protocol `steelyard.source.WeightSource`. Nothing that a file
-            names is run or imported.
+            `.keras`, `.weights.h5`, `.h5`, safetensors, `.npz`, PyTorch's, TensorFlow's or Orbax's;
+            or any object that keeps the protocol `steelyard.source.WeightSource`. Nothing that a
+            file names is run or imported.
         pattern: Which of them, as `Weights.select` reads it.
 
     Returns:

@@ -7,10 +7,12 @@ import time
 import numpy as np
 import pytest
 from tests.checkpoints.tables import HEADER, entry, table
+from tests.checkpoints.zarrs import orbax
 
 from steelyard.checkpoints._crc32c import masked_crc32c
 from steelyard.checkpoints._npz import open_npz
 from steelyard.checkpoints._npz_out import write_npz
+from steelyard.checkpoints._orbax import open_orbax
 from steelyard.checkpoints._safetensors import open_safetensors
 from steelyard.checkpoints._safetensors_index import open_safetensors_index
 from steelyard.checkpoints._safetensors_out import write_safetensors
@@ -21,6 +23,7 @@ from steelyard.errors import CheckpointError
 pytestmark = pytest.mark.no_keras
 
 ARRAYS = {"a/kernel": np.arange(12, dtype="float32").reshape(3, 4), "a/bias": np.ones(4)}
+ARRAYS_BY_DOTS = {name.replace("/", "."): array for name, array in ARRAYS.items()}
 MUTANTS = 400
 
 
@@ -61,6 +64,18 @@ def tensorflow(path):
     path.write_bytes(table([HEADER, *rows]))
 
 
+def plain_orbax(path):
+    orbax(path.parent, ARRAYS_BY_DOTS)
+
+
+def packed_orbax(path):
+    orbax(path.parent, ARRAYS_BY_DOTS, packed=True, version=3)
+
+
+def opened_above(path):
+    return open_orbax(path.parent)
+
+
 FORMATS = {
     "safetensors": (safetensors, open_safetensors),
     "safetensors.index.json": (index, open_safetensors_index),
@@ -69,13 +84,16 @@ FORMATS = {
     "npy": (npy, open_npz),
     "pt": (torch, open_torch),
     "index": (tensorflow, open_tensorflow),
+    "_METADATA": (plain_orbax, opened_above),
+    "manifest.ocdbt": (packed_orbax, opened_above),
 }
 
 
 @pytest.fixture(params=FORMATS)
 def made(request, tmp_path):
     write, read = FORMATS[request.param]
-    path = tmp_path / f"x.{request.param}"
+    folder = request.param in ("_METADATA", "manifest.ocdbt")
+    path = tmp_path / (request.param if folder else f"x.{request.param}")
     write(path)
     return path, read
 
@@ -145,9 +163,9 @@ def test_what_is_no_file(made):
 
 def test_nothing_is_written(made, tmp_path):
     path, read = made
-    before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     assert outcome(path, read) == "read"
-    assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == before
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
 
 
 def test_a_change_while_it_is_read_is_told(made):

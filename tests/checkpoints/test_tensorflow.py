@@ -152,10 +152,11 @@ def test_names_of_keys():
     keys = [f"variables/{i}{VALUE}" for i in (10, 9, 1)]
     assert in_order(keys) == keys[::-1]
     names = {keys[0]: "model/a/kernel", keys[1]: "model/b/kernel", keys[2]: "model/c/kernel"}
-    assert addresses(keys, names) == ["a/kernel", "b/kernel", "c/kernel"]
+    assert addresses(keys, names) == [(f"{n}/kernel", "inferred") for n in "abc"]
     names[keys[2]] = "c/kernel"
-    assert addresses(keys, names) == ["model/a/kernel", "model/b/kernel", "c/kernel"]
-    assert addresses(["layer-0/kernel" + VALUE], {}) == ["layer-0/kernel"]
+    assert addresses(keys, names)[1:] == [("model/b/kernel", "inferred"), ("c/kernel", "inferred")]
+    assert addresses(["layer-0/kernel" + VALUE], {}) == [("layer-0/kernel", "exact")]
+    assert addresses(["variables/3" + VALUE], {}) == [("variables/3", "unknown")]
 
 
 def made(tmp_path, code):
@@ -231,4 +232,6 @@ def test_what_keras_exports(tmp_path):
         assert {spec.address for spec in source.specs()} == set(wanted.files)
         for name in wanted.files:
             np.testing.assert_array_equal(source.read(name), wanted[name])
+        assert set(source.naming.values()) == {"inferred"}
+        assert f"Of {len(wanted.files)} names {len(wanted.files)} inferred; " in source.note
     assert "optimizer/_variables/" in source.note

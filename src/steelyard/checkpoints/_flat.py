@@ -36,11 +36,14 @@ class Entry:
         tensor: What is known without reading it.
         load: Reads it.
         address: Where it should be; by the rule of this module if empty.
+        naming: How certain that is: `"exact"` where the file itself says it, `"inferred"`,
+            `"unknown"`.
     """
 
     tensor: Tensor
     load: Callable[[], np.ndarray]
     address: str = ""
+    naming: str = "exact"
 
 
 class Closable(Protocol):
@@ -60,6 +63,10 @@ class FlatSource:
         entries: The arrays, in the order of the file.
         files: What they are read from; `close` closes them.
         note: What of the file is not among the weights, and why; empty if nothing.
+
+    Attributes:
+        naming: Address → how certain it is: `"exact"`, `"inferred"`, `"unknown"`.
+        stored_path: Address → the name in the file.
     """
 
     def __init__(
@@ -72,6 +79,7 @@ class FlatSource:
         self._entries = dict(zip(unambiguous(wanted), entries, strict=True))
         self._files = files
         self.note = note
+        self.naming = {a: entry.naming for a, entry in self._entries.items()}
         self.stored_path = {a: entry.tensor.name for a, entry in self._entries.items()}
 
     def specs(self) -> Sequence[WeightSpec]:

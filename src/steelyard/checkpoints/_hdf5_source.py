@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from steelyard.address import nearest
 from steelyard.checkpoints import _codes
 from steelyard.checkpoints import _leaf_table as table
 from steelyard.checkpoints._axis_letters import axes_of
+from steelyard.checkpoints._flat import Closable
 from steelyard.checkpoints._keras_place import Named
-from steelyard.checkpoints._part import Part
 from steelyard.checkpoints._tensor import Tensor, checked_shape, dtype_of, effective, read_tensor
 from steelyard.checkpoints._worker import LIMITS, Worker
 from steelyard.errors import CheckpointError, LimitError, UnknownAddressError
@@ -42,12 +43,40 @@ class Held(NamedTuple):
     declared: int
     kept: int
 
+    def load(self) -> np.ndarray:
+        """The stored array."""
+        tensor, part = self.tensor, self.worker.part
+        if tensor.size == 0:
+            return np.zeros(tensor.shape, dtype_of(tensor.dtype))
+        if tensor.offset is not None:
+            return read_tensor(part.source, tensor)
+        if self.declared > 1 << 20 and self.declared > LIMITS["ratio"] * self.kept:
+            raise LimitError(
+                f"{part.name}: {tensor.name} declares {self.declared:,} bytes and stores "
+                f"{self.kept:,}; it is not read"
+            )
+        return _array(self.worker.read(tensor.name, self.declared), tensor)
+
+
+class Loadable(Protocol):
+    """An array of a file, and the way to its values: a dataset of HDF5, or what another has."""
+
+    @property
+    def tensor(self) -> Tensor:
+        """What is known without reading it."""
+        ...
+
+    @property
+    def load(self) -> Callable[[], np.ndarray]:
+        """Reads it."""
+        ...
+
 
 class HDF5Source:
-    """Lists the weights of HDF5 files that Keras wrote, and reads one at a time.
+    """Lists the weights of files that Keras wrote, and reads one at a time.
 
     Args:
-        held: Every dataset, by its path.
+        held: Every array, by its path.
         named: Those that are weights, in the order of the model.
         findings: What is odd.
         note: What a reader of the list should know.
@@ -60,11 +89,11 @@ class HDF5Source:
 
     def __init__(
         self,
-        held: dict[str, Held],
+        held: Mapping[str, Loadable],
         named: list[Named],
         findings: list[Oddity],
         note: str,
-        parts: list[Part],
+        parts: Sequence[Closable],
     ) -> None:
         named = [one for one in _unrepeated(named) if one.stored in held]
         self._held, self._parts = held, parts
@@ -111,8 +140,6 @@ class HDF5Source:
 
     def close(self) -> None:
         """Closes the files; after that nothing can be read."""
-        for held in self._held.values():
-            held.worker.close()
         for part in self._parts:
             part.close()
 
@@ -124,17 +151,7 @@ class HDF5Source:
         return named
 
     def _raw(self, path: str) -> np.ndarray:
-        held = self._held[path]
-        if held.tensor.size == 0:
-            return np.zeros(held.tensor.shape, dtype_of(held.tensor.dtype))
-        if held.tensor.offset is not None:
-            return read_tensor(held.worker.part.source, held.tensor)
-        if held.declared > 1 << 20 and held.declared > LIMITS["ratio"] * held.kept:
-            raise LimitError(
-                f"{held.worker.part.name}: {path} declares {held.declared:,} bytes and stores "
-                f"{held.kept:,}; it is not read"
-            )
-        return _array(held.worker.read(path, held.declared), held.tensor)
+        return self._held[path].load()
 
     def _spec(self, named: Named) -> WeightSpec:
         tensor, layer = self._held[named.stored].tensor, named.layer

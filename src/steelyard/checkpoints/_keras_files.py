@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._hdf5_source import HDF5Source, Held, Oddity, held_in
 from steelyard.checkpoints._json import LONGEST, parse_json
 from steelyard.checkpoints._keras_names import names
-from steelyard.checkpoints._keras_place import Named
+from steelyard.checkpoints._keras_place import NO_CONFIG, Named, naming_note
 from steelyard.checkpoints._keras_rewritten import marked
 from steelyard.checkpoints._keras_tree import tree_of
 from steelyard.checkpoints._legacy_names import is_legacy, legacy_names
@@ -157,7 +156,10 @@ def _source(
             odd += [Oddity(*one) for one in listing["odd"]]
         named, config = _named(listings, config, odd)
         named = marked(named, config)
-        return HDF5Source(held, named, odd, _note(named, config), opened)
+        why = NO_CONFIG if config is None else ""
+        return HDF5Source(
+            held, named, odd, naming_note([n.naming for n in named], why), [*workers, *opened]
+        )
     except BaseException:
         for worker in workers:
             worker.close()
@@ -178,12 +180,3 @@ def _named(
         Oddity("stray", path, "is no variable of a layer, so it is not listed") for path in strays
     ]
     return names(root, config), config
-
-
-def _note(named: list[Named], config: Any) -> str:
-    count = Counter(one.naming for one in named)
-    said = [f"{count[naming]:,} {naming}" for naming in ("inferred", "unknown") if count[naming]]
-    if not said:
-        return ""
-    why = "" if config is not None else "; the file has no config, which would say more"
-    return f"Of {len(named):,} names {' and '.join(said)}{why}."

@@ -78,6 +78,8 @@ def of_known(place: Place) -> tuple[list[Place], set[str]]:
     """The layers inside one of Keras's own: the cell of an LSTM, the parts of an attention."""
     below, used = [], set()
     for key, (segment, kind, said, *axes) in table.children(place.layer.kind).items():
+        if key not in place.group.children and f"_{key}" in place.group.children:
+            key = f"_{key}"  # so Keras 2 wrote what is in a private attribute
         group = place.group.children.get(key)
         config = (place.layer.config or {}).get(said) if said else None
         used.add(key)

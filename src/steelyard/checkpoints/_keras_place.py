@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from steelyard.checkpoints import _leaf_table as table
 from steelyard.checkpoints._keras_config import Made
 from steelyard.checkpoints._keras_tree import Group
 
+NO_CONFIG = "; the file has no config, which would say more"
 NAMINGS = ("exact", "inferred", "unknown")
 
 
@@ -72,3 +75,17 @@ def guessed(name: str) -> Made:
     """The class that a name points to, if Keras made it."""
     kind = table.class_of(name)
     return Made(kind, None, {}, False, bool(kind))
+
+
+def naming_note(namings: Sequence[str], why: str = "") -> str:
+    """How many names are not certain, in a sentence; empty where all are.
+
+    Args:
+        namings: How certain each is.
+        why: What goes behind, from a semicolon on.
+    """
+    count = Counter(namings)
+    said = [f"{count[naming]:,} {naming}" for naming in ("inferred", "unknown") if count[naming]]
+    if not said:
+        return ""
+    return f"Of {len(namings):,} names {' and '.join(said)}{why}."

@@ -17,6 +17,8 @@ from steelyard.checkpoints import _leaf_table as table
 from steelyard.checkpoints._keras_config import Made, made, name_of
 from steelyard.checkpoints._keras_place import Named
 
+_WAYS = {"forward_layer": "forward", "backward_layer": "backward"}
+
 
 def is_legacy(listing: dict[str, Any]) -> bool:
     """Whether a file is of this kind."""
@@ -38,10 +40,10 @@ def legacy_names(listing: dict[str, Any], config: Any) -> list[Named]:
             path = f"{group}/{weight}"
             if path in paths:
                 found.setdefault(path, _named(path, name, weight, layers.get(name), model))
-    return _together(list(found.values()))
+    return together(list(found.values()))
 
 
-def _together(named: list[Named]) -> list[Named]:
+def together(named: list[Named]) -> list[Named]:
     """Tells each variable of those that its layer has beside it, such as a scale."""
     beside: dict[str, dict[str, str]] = defaultdict(dict)
     for one in named:
@@ -67,12 +69,23 @@ def _weight_names(groups: dict[str, Any], group: str, paths: set[str]) -> list[s
 
 def _named(path: str, name: str, weight: str, config: Any, model: Made) -> Named:
     segments = [part for part in re.sub(r":\d+$", "", weight).split("/") if part]
-    layer = made(config)
     top = [] if name == "top_level_model_weights" else [name]
-    trains = model.trainable is not False
     # Made later, as LoRA is, its path begins with the model around.
     at = segments.index(name) + 1 if name in segments[:-1] else 0
-    steps = segments[at:]
+    return along(path, top, made(config), segments[at:], model.trainable is not False)
+
+
+def along(stored: str, way: list[str], layer: Made, steps: list[str], trains: bool) -> Named:
+    """The variable to which the names in its path lead, from a layer down.
+
+    Args:
+        stored: Where the file has it.
+        way: The segments that lead to the layer.
+        layer: The layer.
+        steps: What of the path is left: the names of what it holds, then that of the variable.
+        trains: Whether what is around the layer is to be trained.
+    """
+    top = list(way)
     for step, inner in _steps(layer, steps[:-1]):
         top.append(step)
         layer = inner
@@ -84,14 +97,14 @@ def _named(path: str, name: str, weight: str, config: Any, model: Made) -> Named
     if not (layer.own and leaf in known) and len(steps) > 1 and len(top) < 2:
         top, naming = [*top, *steps[:-1]], "unknown"
     trains = trains and layer.trainable is not False and _is_trained(layer, leaf)
-    return Named(path, "/".join((*top, leaf)), naming, leaf, trains, layer, {leaf: path})
+    return Named(stored, "/".join((*top, leaf)), naming, leaf, trains, layer, {leaf: stored})
 
 
 def _steps(layer: Made, segments: list[str]) -> Iterator[tuple[str, Made]]:
     """The way down through what a layer holds, as far as the segments lead along it."""
     rest = list(segments)
-    while True:
-        inner = dict(_inner(layer))
+    while rest:
+        inner = dict(inside(layer))
         at = next((n for n, part in enumerate(rest) if part in inner), None)
         if at is None:
             return
@@ -100,13 +113,13 @@ def _steps(layer: Made, segments: list[str]) -> Iterator[tuple[str, Made]]:
         yield step, layer
 
 
-def _inner(layer: Made) -> Iterator[tuple[str, tuple[str, Made]]]:
+def inside(layer: Made) -> Iterator[tuple[str, tuple[str, Made]]]:
     """What a layer holds: a name in the path of a variable → (segment of the address, layer)."""
     for part in layer.layers or []:
         yield name_of(part), (name_of(part), made(part))
     if not layer.own:
         return
-    for segment, kind, said, *_ in table.children(layer.kind).values():
+    for segment, kind, said, *axes in table.children(layer.kind).values():
         config = (layer.config or {}).get(said)
         if kind == "*":
             listed: list[Any] = config if isinstance(config, list) else []
@@ -114,10 +127,16 @@ def _inner(layer: Made) -> Iterator[tuple[str, tuple[str, Made]]]:
                 yield name_of(one), (f"{segment}/{index}", made(one))
         elif kind:
             own = layer.config if said == "." else None
-            held = Made(kind, own, {}, layer.sure, True)
+            held = Made(kind, own, {}, layer.sure, True, "".join(axes))
             yield (table.known()[kind]["snake"] if said == "." else segment), (segment, held)
         elif isinstance(config, dict):
             yield name_of(config), (segment, made(config))
+        if not kind and segment in _WAYS:  # Keras 2 made two of one, and named them by their ways
+            config = config or (layer.config or {}).get("layer")
+            yield (
+                f"{_WAYS[segment]}_{name_of(config if isinstance(config, dict) else {})}",
+                (segment, made(config)),
+            )
 
 
 def _is_trained(layer: Made, leaf: str) -> bool:

@@ -52,19 +52,32 @@ def without_copies(told: Mapping[str, Told], names: Mapping[str, str]) -> list[s
     return others
 
 
-def addresses(keys: list[str], names: Mapping[str, str]) -> list[str]:
-    """Where the weight of each key should be."""
+def addresses(keys: list[str], names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Where the weight of each key should be, and how certain that is.
+
+    A key that is a way through attributes is `"exact"`. The full name of a variable, of which the
+    name of the model is taken off, is `"inferred"`: it was given when the variable was made, and
+    leaves out models in between. A number in a list says nothing: `"unknown"`.
+    """
     telling = {key: names[key] for key in keys if _is_telling(key, names)}
     root = _common_root(list(telling.values()))
-    return [
-        address_of(telling[key][root:] if key in telling else key.removesuffix(_VALUE))
-        for key in keys
-    ]
+    found = []
+    for key in keys:
+        if key in telling:
+            found.append((address_of(telling[key][root:]), "inferred"))
+        else:
+            naming = "unknown" if _is_number(key) else "exact"
+            found.append((address_of(key.removesuffix(_VALUE)), naming))
+    return found
 
 
 def _is_telling(key: str, names: Mapping[str, str]) -> bool:
     """Whether the full name says more than the key."""
-    return "/" in names.get(key, "") and bool(_BY_NUMBER.search(key.removesuffix(_VALUE)))
+    return "/" in names.get(key, "") and _is_number(key)
+
+
+def _is_number(key: str) -> bool:
+    return bool(_BY_NUMBER.search(key.removesuffix(_VALUE)))
 
 
 def _common_root(names: list[str]) -> int:

@@ -40,6 +40,7 @@ FORMATS = (
     Format("PyTorch", "_torch", "is_torch", "open_torch"),
     Format("NumPy", "_npz", "is_npz", "open_npz"),
     Format("TensorFlow", "_tensorflow", "is_tensorflow", "open_tensorflow"),
+    Format("Orbax", "_orbax", "is_orbax", "open_orbax"),
 )
 _HEAD = 4096
 
@@ -50,7 +51,7 @@ def open_checkpoint(path: str | PathLike[str]) -> WeightSource:
     Args:
         path: A `.keras` file or folder, `.weights.h5` (or its map of shards), legacy `.h5`,
             safetensors (or its index), `.npz`, `.npy`, PyTorch's `.pt` or `.bin`, a TensorFlow
-            checkpoint or SavedModel.
+            checkpoint or SavedModel, the folder of an Orbax checkpoint.
 
     Raises:
         CheckpointError: It is none of these, or damaged; says what and where.

@@ -14,6 +14,7 @@ from os import PathLike
 from steelyard.checkpoints._bundle import DTYPES, Bundle
 from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._flat import Entry, FlatSource, left_out
+from steelyard.checkpoints._keras_place import naming_note
 from steelyard.checkpoints._object_graph import (
     GRAPH,
     addresses,
@@ -60,6 +61,7 @@ def open_tensorflow(path: str | PathLike[str]) -> FlatSource:
         gone = {*odd, *sliced}
         entries = _entries(bundle, [key for key in kept if key not in gone], names)
         notes = (
+            naming_note([entry.naming for entry in entries], _FULL_NAMES),
             left_out([k for k in keys if is_bookkeeping(k) and k != GRAPH], _BOOKKEEPING),
             left_out(odd, "because they are no numbers"),
             left_out(sliced, "because they are kept in slices"),
@@ -70,13 +72,14 @@ def open_tensorflow(path: str | PathLike[str]) -> FlatSource:
         raise
 
 
+_FULL_NAMES = "; the file numbers them, and says what the variables were called when made"
 _BOOKKEEPING = "because they are of the training and the saving"
 
 
 def _entries(bundle: Bundle, keys: list[str], names: dict[str, str]) -> list[Entry]:
     return [
-        Entry(bundle.tensor(key), partial(bundle.load, key), address)
-        for key, address in zip(keys, addresses(keys, names), strict=True)
+        Entry(bundle.tensor(key), partial(bundle.load, key), address, naming)
+        for key, (address, naming) in zip(keys, addresses(keys, names), strict=True)
     ]
 
 
