@@ -17,8 +17,10 @@ _NAMES = {
     "Changes": "selection",
     "Finding": "records",
     "Metric": "records",
+    "Monitor": "monitor",
     "Reading": "records",
     "Readings": "readings",
+    "Run": "readings",
     "SteelyardError": "errors",
     "Weight": "selection",
     "WeightRef": "refs",
@@ -54,8 +56,9 @@ if TYPE_CHECKING:
     from steelyard.findings import audit
     from steelyard.measuring import measure
     from steelyard.metrics import catalog
+    from steelyard.monitor import Monitor
     from steelyard.opening import weights
-    from steelyard.readings import Readings
+    from steelyard.readings import Readings, Run
     from steelyard.records import Change, Finding, Metric, Reading
     from steelyard.refs import WeightRef, bind, ref, references
     from steelyard.rewrite import copy_weights
@@ -69,8 +72,10 @@ __all__ = [
     "Changes",
     "Finding",
     "Metric",
+    "Monitor",
     "Reading",
     "Readings",
+    "Run",
     "SteelyardError",
     "Weight",
     "WeightRef",

@@ -88,15 +88,19 @@ class Finding:
         address: Where: of a weight, of a layer, or of what a layer holds; "" is the model itself.
         message: What is there, and what will happen, in one sentence.
         fix: What to do about it, in one sentence.
+        step: After how many batches of training it was seen; None where nothing was trained.
     """
 
     code: str
     address: str
     message: str
     fix: str
+    step: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.code}  {self.address or '(the model)'}: {self.message} Fix: {self.fix}"
+        place = self.address or "(the model)"
+        when = "" if self.step is None else f" at step {self.step:,}"
+        return f"{self.code}  {place}{when}: {self.message} Fix: {self.fix}"
 
 
 SEVERITIES = {
@@ -201,11 +205,11 @@ class Metric:
     Args:
         name: As `sy.measure` and `sy.metrics` know it.
         group: Which it can be asked for together with: `"health"`, `"values"`, `"norms"`,
-            `"spectral"`, `"powerlaw"`, `"bulk"`, `"random"` or `"comparison"`.
+            `"spectral"`, `"powerlaw"`, `"bulk"`, `"random"`, `"comparison"` or `"training"`.
         unit: `"1"` for a pure number, `"w"` for the unit of the weight's entries.
         range: What values there are, in interval notation.
         needs: What it is worked out from: `"values"`, `"units"`, `"matrix"`, `"largest"` singular
-            value, `"spectrum"`, `"pair"`.
+            value, `"spectrum"`, `"pair"`, `"gradient"`.
         source: The paper or library that defines it.
         description: What it says, in one sentence.
         in_graph: Whether tensors of a graph give it too, differentiably.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from steelyard.records import WeightSpec
+from steelyard.records import Borrowing, WeightSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,4 +66,13 @@ class EditableSource(WeightSource, Protocol):
 
     def assign(self, address: str, value: Any) -> None:
         """Change a weight so that its effective value becomes `value`."""
+        ...
+
+
+@runtime_checkable
+class LinkedSource(WeightSource, Protocol):
+    """A source whose layers may borrow each other's weights: a live model."""
+
+    def links(self) -> Sequence[Borrowing]:
+        """Who borrows which weight from whom."""
         ...

@@ -552,3 +552,15 @@ def test_codes_that_wait_for_their_calibration_have_the_shape_of_the_float_weigh
     assert weights["kernel"].dtype == "float32"
     assert weights["quantized_kernel"].dtype == "uint8"
     assert weights["quantized_kernel"].shape == (16, 7)
+
+
+def test_who_borrows_which_is_told_to_a_notebook():
+    body = layers.Dense(4, name="body")
+    decoder = sy.layers.TiedDense(body, name="decoder")
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, decoder(body(inputs)))
+    (link,) = sy.weights(model).source.links()
+    assert (link.holder, link.target, link.is_bound) == ("decoder", "body/kernel", True)
+    shown = sy.weights(model)._repr_html_()
+    assert "<summary><b>decoder</b>" in shown and "<i>borrows</i> <a href=" in shown
+    assert sy.weights(body).source.links() == []

@@ -490,3 +490,12 @@ def test_another_shape_than_was_saved_says_both():
     with pytest.raises(errors.ShapeMismatchError, match=r"\(4, 5\).*\(4, 3\)"):
         twin = keras.models.model_from_json(json.dumps(config))
         twin(X)
+
+
+def test_a_notebook_shows_what_a_reference_is():
+    layer = keras.layers.Dense(2, name="proj")
+    layer.build((None, 3))
+    shown = sy.ref(layer).T._repr_html_()
+    assert shown.startswith("<table") and "(2, 3)" in shown and ">bound<" in shown
+    assert "unreadable" in sy.ref("a<b/kernel")._repr_html_()
+    assert "a&lt;b/kernel" in sy.ref("a<b/kernel")._repr_html_()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -11,14 +12,14 @@ import numpy as np
 from steelyard.address import nearest
 from steelyard.errors import SourceError, UnknownAddressError
 from steelyard.live import _quantized
-from steelyard.live._arrays import raw, to_numpy
+from steelyard.live._arrays import raw, to_numpy, view
 from steelyard.live._assign import assign, is_coded
 from steelyard.live._axes import axes_of
 from steelyard.live._effective import effective, stored
 from steelyard.live._keras import own_dtype
 from steelyard.live._substitute import Substitute, same_as
 from steelyard.live._walk import Path, Place, own_weights, walk
-from steelyard.records import WeightSpec
+from steelyard.records import Borrowing, WeightSpec
 
 
 class LiveSource:
@@ -66,9 +67,23 @@ class LiveSource:
         with own_dtype():
             return to_numpy(effective(*self._find(address)))
 
+    def view(self, address: str) -> np.ndarray:
+        """The same as `read`, without a copy where there is a way.
+
+        It may share the weight's memory: it is to be let go before training goes on.
+        """
+        with own_dtype():
+            return view(effective(*self._find(address)))
+
     def stored(self, address: str) -> dict[str, np.ndarray]:
         """The raw arrays that make up a weight, by their names, each in its own dtype."""
         return {name: raw(part) for name, part in stored(*self._find(address)).items()}
+
+    def links(self) -> list[Borrowing]:
+        """Who borrows which weight from whom."""
+        # There can only be a reference if the room of references is open, and it is above this one.
+        refs = sys.modules.get("steelyard.refs")
+        return [] if refs is None else list(refs.references(self.root))
 
     def variable(self, address: str) -> keras.Variable:
         """The variable at an address."""

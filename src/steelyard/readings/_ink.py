@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from steelyard.readings._grid import GAP, Column, Grid, grid
 from steelyard.records import Reading
+from steelyard.selection import Cut, html_rows
 
 
 def text_table(readings: Sequence[Reading], info: Mapping[str, Any]) -> str:
@@ -28,16 +28,10 @@ def text_table(readings: Sequence[Reading], info: Mapping[str, Any]) -> str:
 def html_table(readings: Sequence[Reading], info: Mapping[str, Any]) -> str:
     """The same table for a notebook. Every name in it is escaped."""
     shown = grid(readings, info)
-    width = max(1, len(shown.columns))
-    head, *body = [_html_row("td" if i else "th", shown, row) for i, row in enumerate(_rows(shown))]
-    if shown.cut:
-        body.insert(shown.cut_at, f'<tr><td colspan="{width}">… {shown.cut:,} more …</td></tr>')
-    foot = "<br>".join(map(escape, shown.below))
-    return (
-        f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody>"
-        f'<tfoot><tr><td colspan="{width}" style="text-align: left">{foot}</td></tr></tfoot>'
-        f"</table>"
-    )
+    head, *body = _rows(shown)
+    right = [i for i, column in enumerate(shown.columns) if column.to_the_right]
+    cuts = [Cut(shown.cut_at, f"… {shown.cut:,} more …")] if shown.cut else []
+    return html_rows(head, body, right=right, below=shown.below, cuts=cuts)
 
 
 def _rows(shown: Grid) -> list[tuple[str, ...]]:
@@ -48,12 +42,3 @@ def _rows(shown: Grid) -> list[tuple[str, ...]]:
 
 def _padded(column: Column, text: str, width: int) -> str:
     return text.rjust(width) if column.to_the_right else text.ljust(width)
-
-
-def _html_row(tag: str, shown: Grid, row: Sequence[str]) -> str:
-    cells = "".join(
-        f'<{tag} style="text-align: {"right" if column.to_the_right else "left"}">'
-        f"{escape(text)}</{tag}>"
-        for column, text in zip(shown.columns, row, strict=True)
-    )
-    return f"<tr>{cells}</tr>"

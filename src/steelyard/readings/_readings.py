@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
+from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any, overload
 
@@ -231,6 +232,24 @@ class Readings:
             MissingDependencyError: If PyArrow is needed and not installed.
         """
         _files.save(path, tuple(self), self._info)
+
+    def to_html(self, path: str | PathLike[str]) -> None:
+        """Write a page about them: one file that a browser shows, and that loads nothing else.
+
+        It says first what is wrong and where, then shows a heat map, the spectrum and the fitted
+        tail of a chosen weight, and a table to sort and filter. The spectrum is drawn if
+        `singular_values` were measured.
+
+        Args:
+            path: The file, which ends in `.html`. One that is there is replaced; it is written
+                whole or not at all.
+
+        Raises:
+            SteelyardError: If the ending is another, or it cannot be written.
+        """
+        # By name, when it is asked for: a word knows of no room above it.
+        page, metrics = import_module("steelyard.report"), import_module("steelyard.metrics")
+        page.write_page(path, self, catalog=metrics.catalog())
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Readings:

@@ -21,6 +21,7 @@ from steelyard.refs import _outside, _stack, _target, _view
 from steelyard.refs._owner import Owner
 from steelyard.refs._readings import Reference
 from steelyard.refs._target import Target
+from steelyard.selection import html_rows, plain
 
 
 def ref(
@@ -253,6 +254,17 @@ class WeightRef(Reference):
         state = "bound" if self.is_bound else "not bound"
         view = _view.describe(self._view)
         return f"<WeightRef {self.address}{view} ({state}{flags}), {what}>"
+
+    def _repr_html_(self) -> str:
+        try:
+            facts = [("shape", str(self.shape)), ("dtype", self.dtype)]
+        except SteelyardError as error:
+            facts = [("unreadable", str(error))]
+        state = ["bound" if self.is_bound else "not bound"]
+        state += ["stored"] * self._stored + ["stop_gradient"] * self._stop_gradient
+        address = f"{self.address}{_view.describe(self._view)}"
+        rows = [("reference to", address), *facts, ("state", ", ".join(state))]
+        return html_rows((), [tuple(map(plain, row)) for row in rows])
 
     # --- views ----------------------------------------------------------------------------------
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
 
 from steelyard.records import Change
+from steelyard.selection._html import Cut, html_rows
 from steelyard.selection._table import plain
 
 Row = tuple[str, ...]
@@ -50,17 +50,13 @@ def change_rows(changes: Sequence[Change]) -> list[Row]:
 
 def html_table(changes: Sequence[Change], note: str = "") -> str:
     """The same table for a notebook. Every name in it is escaped."""
-    body = []
+    rows: list[Row] = []
+    cuts = []
     for kept, cut in _groups(changes):
-        body += [_html_row("td", row) for row in kept]
+        rows += kept
         if cut:
-            body.append(f'<tr><td colspan="{len(_HEAD)}">{cut}</td></tr>')
-    foot = escape(plain(note))
-    return (
-        f"<table><caption>{escape(summary(changes))}</caption>"
-        f"<thead>{_html_row('th', _HEAD)}</thead><tbody>{''.join(body)}</tbody>"
-        f'<tfoot><tr><td colspan="{len(_HEAD)}">{foot}</td></tr></tfoot></table>'
-    )
+            cuts.append(Cut(len(rows), cut))
+    return html_rows(_HEAD, rows, below=[plain(note)], caption=summary(changes), cuts=cuts)
 
 
 def _groups(changes: Sequence[Change]) -> Iterator[tuple[list[Row], str]]:
@@ -84,8 +80,3 @@ def _row(change: Change) -> Row:
 
 def _line(row: Row, widths: Sequence[int]) -> str:
     return "  ".join(c.ljust(width) for c, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _html_row(tag: str, row: Row) -> str:
-    cells = (f'<{tag} style="text-align: left">{escape(text)}</{tag}>' for text in row)
-    return f"<tr>{''.join(cells)}</tr>"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from steelyard.records import WeightSpec
+from steelyard.selection._html import Cut, html_rows
 
 Row = tuple[str, ...]
 
 _HEAD: Row = ("address", "shape", "dtype", "size", "trainable", "layer")
 _TO_THE_RIGHT = (3,)
 _MOST_ROWS = 40
+_MOST_ALIASES = 5
 
 
 def text_table(specs: Sequence[WeightSpec], note: str = "") -> str:
@@ -29,15 +30,19 @@ def text_table(specs: Sequence[WeightSpec], note: str = "") -> str:
 def html_table(specs: Sequence[WeightSpec], note: str = "") -> str:
     """The same table for a notebook. Every name in it is escaped."""
     first, cut, last = _cut(specs)
-    head = "".join(_cell("th", i, text) for i, text in enumerate(_HEAD))
-    body = [_html_row(_row(spec)) for spec in (*first, *last)]
-    if cut:
-        body.insert(len(first), f'<tr><td colspan="{len(_HEAD)}">… {cut:,} more …</td></tr>')
-    foot = "<br>".join(escape(plain(line)) for line in (total(specs), note) if line)
-    return (
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>"
-        f'<tfoot><tr><td colspan="{len(_HEAD)}">{foot}</td></tr></tfoot></table>'
-    )
+    rows = map(_row, (*first, *last))
+    cuts = [Cut(len(first), f"… {cut:,} more …")] if cut else []
+    below = (total(specs), plain(note))
+    return html_rows(_HEAD, rows, right=_TO_THE_RIGHT, below=below, cuts=cuts)
+
+
+def html_facts(spec: WeightSpec) -> str:
+    """One weight for a notebook: what is known of it without reading it."""
+    facts = [*zip(_HEAD, _row(spec), strict=True), ("bytes", f"{spec.nbytes:,}")]
+    facts += [("also", plain(alias)) for alias in spec.aliases[:_MOST_ALIASES]]
+    more = len(spec.aliases) - _MOST_ALIASES
+    below = [f"and at {more:,} more"] if more > 0 else []
+    return html_rows((), facts, below=below)
 
 
 def total(specs: Sequence[WeightSpec]) -> str:
@@ -85,15 +90,6 @@ def _line(row: Row, widths: Sequence[int]) -> str:
         for i, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
     return "  ".join(cells).rstrip()
-
-
-def _html_row(row: Row) -> str:
-    return f"<tr>{''.join(_cell('td', i, text) for i, text in enumerate(row))}</tr>"
-
-
-def _cell(tag: str, column: int, text: str) -> str:
-    align = "right" if column in _TO_THE_RIGHT else "left"
-    return f'<{tag} style="text-align: {align}">{escape(text)}</{tag}>'
 
 
 def _bytes(number: int) -> str:

@@ -18,13 +18,16 @@ from steelyard.selection._conditions import (
     on_spec,
     parse,
 )
-from steelyard.selection._table import count, html_table, text_table
-from steelyard.source import EditableSource, WeightSource
+from steelyard.selection._table import count, html_facts, html_table, text_table
+from steelyard.selection._tree import html_tree
+from steelyard.source import EditableSource, LinkedSource, WeightSource
 
 if TYPE_CHECKING:
     import numpy as np
 
 _SHOWN = 10
+# A notebook keeps what it shows; of more weights, a table with its middle cut is enough.
+_MOST_IN_A_TREE = 1000
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -124,6 +127,9 @@ class Weight:
             f"{self.address!r} is a weight of a {type(self.source).__name__}, which can only be "
             f"read. Load it into a model and change it there."
         )
+
+    def _repr_html_(self) -> str:
+        return html_facts(self.spec)
 
     def __repr__(self) -> str:
         return (
@@ -275,6 +281,9 @@ class Weights:
         return text_table(self._specs, self._note)
 
     def _repr_html_(self) -> str:
+        """For a notebook: of a live model a tree, of anything else a table."""
+        if isinstance(self._source, LinkedSource) and len(self._specs) <= _MOST_IN_A_TREE:
+            return html_tree(self._specs, self._source.links(), self._note)
         return html_table(self._specs, self._note)
 
     @cached_property
