@@ -14,6 +14,8 @@ pytestmark = pytest.mark.no_keras
 class Crew:
     """One worker, which is lost over some tasks so many times."""
 
+    shares_fate = False
+
     def __init__(self, fatal=None):
         self.fatal, self.batch = dict(fatal or {}), None
         self.given, self.closed = [], False
@@ -38,6 +40,30 @@ class Crew:
         self.closed = True
 
 
+class Pair(Crew):
+    """Two workers that go down together."""
+
+    shares_fate = True
+
+    def __init__(self, fatal):
+        super().__init__()
+        self.fatal, self.batches = fatal, []
+
+    def is_free(self):
+        return len(self.batches) < 2
+
+    def give(self, batch):
+        self.batches.append(batch)
+
+    def finished(self):
+        batches, self.batches = self.batches, []
+        names = [task.spec.address for batch in batches for task in batch.tasks]
+        self.given.append(names)
+        if self.fatal & set(names):
+            return [(batch, Lost("gone")) for batch in batches]
+        return [(b, [(task.spec.address,) for task in b.tasks]) for b in batches]
+
+
 TASKS = [Task(WeightSpec(x, (2, 2), "float32", True, ""), chosen("mean")) for x in "abcde"]
 BATCHES = [Batch(tuple(TASKS[:3])), Batch(tuple(TASKS[3:]))]
 
@@ -56,6 +82,15 @@ def test_the_third_loss_is_the_last():
     (reading,) = found.pop("b")
     assert reading.status == "failed" and reading.reason == "the worker was lost 3 times: gone"
     assert sorted(found) == ["a", "c", "d", "e"]
+
+
+def test_none_is_blamed_for_another():
+    crew = Pair({"b"})
+    batches = [Batch((task,)) for task in TASKS]
+    found = {task.spec.address: readings for task, readings in over(crew, Plan(()), batches)}
+    assert found["b"][0].status == "failed"
+    assert [found[x] for x in "acde"] == [(x,) for x in "acde"]
+    assert crew.given == [["a", "b"], ["c", "d"], ["e"], ["a"], ["b"], ["b"]]
 
 
 def test_who_stops_listening_ends_the_crew():

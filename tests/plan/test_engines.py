@@ -88,6 +88,17 @@ def engine(request):
     return request.getfixturevalue("cluster").scheduler_address
 
 
+def test_a_cluster_for_the_while(expected, tmp_path):
+    # First of all, so that no process of the other cluster is among the children.
+    pytest.importorskip("distributed", reason="needs Dask")
+    before = children()
+    assert measured(Fragile(tmp_path), "dask") == expected
+    deadline = time.monotonic() + 10
+    while (left := children() - before) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [pid for pid in left if b"spawn_main" in cmdline(pid)]
+
+
 def test_the_readings_are_those_of_one_process(engine, expected, tmp_path):
     source = Fragile(tmp_path)
     assert measured(source, engine) == expected
@@ -255,13 +266,6 @@ def test_what_always_ends_its_worker_in_a_cluster(cluster, expected, tmp_path, m
             assert "the worker was lost 3 times: Dask gave up on it" in reading.reason
         else:
             assert reading == expected[reading.address, reading.metric]
-
-
-def test_a_cluster_for_the_while(expected, tmp_path):
-    pytest.importorskip("distributed", reason="needs Dask")
-    before = children()
-    assert measured(Fragile(tmp_path), "dask") == expected
-    assert not [pid for pid in children() - before if b"spawn_main" in cmdline(pid)]
 
 
 def test_no_scheduler_there(monkeypatch, tmp_path):

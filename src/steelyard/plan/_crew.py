@@ -27,7 +27,13 @@ class Lost:
 
 
 class Crew(Protocol):
-    """Workers that take a batch each."""
+    """Workers that take a batch each.
+
+    Attributes:
+        shares_fate: Whether a lost worker may have had more than one batch in hand.
+    """
+
+    shares_fate: bool
 
     def is_free(self) -> bool:
         """Whether one of them has nothing to do."""
@@ -52,7 +58,7 @@ def over(crew: Crew, plan: Plan, waiting: Iterable[Batch]) -> Iterator[tuple[Tas
     running = 0
     try:
         while queue or running:
-            while queue and crew.is_free():
+            while queue and crew.is_free() and not (running and _is_suspect(queue[0], crew)):
                 crew.give(queue.popleft())
                 running += 1
             for batch, found in crew.finished():
@@ -67,3 +73,8 @@ def over(crew: Crew, plan: Plan, waiting: Iterable[Batch]) -> Iterator[tuple[Tas
                     queue.extend(batch.again())
     finally:
         crew.close()
+
+
+def _is_suspect(batch: Batch, crew: Crew) -> bool:
+    """Whether a batch must run alone, so that no other one is blamed for what it does."""
+    return crew.shares_fate and batch.losses > 0

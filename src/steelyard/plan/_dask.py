@@ -30,6 +30,9 @@ class Dask:
         SteelyardError: There is no cluster, no worker in it, or none with this library.
     """
 
+    # While one worker is started anew, the others may have what it would have had.
+    shares_fate = True
+
     def __init__(self, address: str | None, count: int) -> None:
         self._library = _library()
         self._cluster: Any = None

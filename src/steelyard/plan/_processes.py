@@ -33,6 +33,8 @@ class Processes:
         told: What each is told once, `_remote.packed`.
     """
 
+    shares_fate = False
+
     def __init__(self, count: int, told: bytes) -> None:
         self._told = told
         self._lanes = [_Lane() for _ in range(count)]
