@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from steelyard.metrics._matrix import Matrices
-from steelyard.metrics._units import Units
+from steelyard.metrics._units import Units, column_sums, row_sums
 from steelyard.metrics._values import QUANTILES, Values
 
 
@@ -118,9 +118,8 @@ class BlockUnits:
     def add(self, rows: np.ndarray) -> None:
         """Takes the next rows in."""
         self.norms = np.hypot(self.norms, Units(Matrices(rows[None])).norms)
-        sizes = np.abs(rows)
-        self._by_unit += np.sum(sizes, axis=0, dtype="float64")
-        self._most = max(self._most, float(np.max(np.sum(sizes, axis=1, dtype="float64"))))
+        self._by_unit += column_sums(np.absolute, rows)
+        self._most = max(self._most, float(np.max(row_sums(np.absolute, rows))))
 
     @property
     def operator_norm_1(self) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from steelyard.metrics._catalog import metric
 from steelyard.metrics._matrix import Matrices
-from steelyard.metrics._units import Units
+from steelyard.metrics._units import Units, column_sums, row_sums
 
 
 @metric("health", unit="units", range="[0, units]")
@@ -60,6 +60,6 @@ def operator_norm_inf(matrices: Matrices) -> Any:
 def _largest_sum(matrices: Matrices, axis: int) -> Any:
     xp = matrices.xp
     if xp is np:
-        sums = [np.max(np.sum(np.abs(b), axis=axis - 1, dtype="float64")) for b in matrices.blocks]
-        return float(max(sums))
+        sums_of = column_sums if axis == 1 else row_sums
+        return float(max(np.max(sums_of(np.absolute, block)) for block in matrices.blocks))
     return xp.max(xp.sum(xp.absolute(matrices.blocks), axis=axis))
