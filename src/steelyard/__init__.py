@@ -19,6 +19,7 @@ _NAMES = {
     "Metric": "records",
     "Reading": "records",
     "Readings": "readings",
+    "Run": "readings",
     "SteelyardError": "errors",
     "Weight": "selection",
     "WeightRef": "refs",
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from steelyard.measuring import measure
     from steelyard.metrics import catalog
     from steelyard.opening import weights
-    from steelyard.readings import Readings
+    from steelyard.readings import Readings, Run
     from steelyard.records import Change, Finding, Metric, Reading
     from steelyard.refs import WeightRef, bind, ref, references
     from steelyard.rewrite import copy_weights
@@ -71,6 +72,7 @@ __all__ = [
     "Metric",
     "Reading",
     "Readings",
+    "Run",
     "SteelyardError",
     "Weight",
     "WeightRef",

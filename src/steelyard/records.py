@@ -88,15 +88,19 @@ class Finding:
         address: Where: of a weight, of a layer, or of what a layer holds; "" is the model itself.
         message: What is there, and what will happen, in one sentence.
         fix: What to do about it, in one sentence.
+        step: After how many batches of training it was seen; None where nothing was trained.
     """
 
     code: str
     address: str
     message: str
     fix: str
+    step: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.code}  {self.address or '(the model)'}: {self.message} Fix: {self.fix}"
+        place = self.address or "(the model)"
+        when = "" if self.step is None else f" at step {self.step:,}"
+        return f"{self.code}  {place}{when}: {self.message} Fix: {self.fix}"
 
 
 SEVERITIES = {

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from steelyard.errors import MissingDependencyError, SteelyardError
-from steelyard.readings import _csv, _jsonl, _parquet
+from steelyard.readings import _csv, _jsonl, _parquet, _run_files
 from steelyard.readings._heading import heading, understand
+from steelyard.readings._replaced import replaced
 from steelyard.readings._rows import reading_of, row_of
+from steelyard.readings._run_step import RunData, readings_at
 from steelyard.records import Reading
 
 # Each has `dump(rows, heading)` and `split(data)`.
@@ -29,7 +30,7 @@ def save(
     """
     target, kind = _checked(path)
     rows = [row_of(reading) for reading in readings]
-    _replace(target, kind.dump(rows, heading(info, len(rows))))
+    replaced(target, kind.dump(rows, heading(info, len(rows))))
 
 
 def check_path(path: str | os.PathLike[str]) -> None:
@@ -64,6 +65,8 @@ def load(path: str | os.PathLike[str]) -> tuple[list[Reading], dict[str, Any]]:
     Raises:
         SteelyardError: If it cannot be read; says what and where.
     """
+    if Path(path).is_file() and _run_files.holds_run(path):
+        return _last(_run_files.load(path))
     kind = _format(Path(path))
     if not Path(path).is_file():
         raise SteelyardError(f"There is no file {str(path)!r}.")
@@ -73,6 +76,14 @@ def load(path: str | os.PathLike[str]) -> tuple[list[Reading], dict[str, Any]]:
         raise
     except SteelyardError as error:
         raise SteelyardError(f"{str(path)!r} cannot be read as readings: {error}") from error
+
+
+def _last(run: RunData) -> tuple[list[Reading], dict[str, Any]]:
+    """The readings of the last step of a run."""
+    if not run.steps:
+        return [], run.info
+    info = {**run.info, "step": run.steps[-1], "epoch": run.epochs[-1]}
+    return readings_at(run, len(run.steps) - 1), info
 
 
 def _read(kind: ModuleType, data: bytes) -> tuple[list[Reading], dict[str, Any]]:
@@ -98,17 +109,3 @@ def _format(path: Path) -> ModuleType:
     raise SteelyardError(
         f"Readings are kept in files that end in one of {known}. Received: {str(path)!r}"
     )
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Puts a new file in the place of one that may be there, in one step."""
-    new = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with open(new, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise

@@ -9,11 +9,16 @@ from typing import Any
 from steelyard.errors import SteelyardError
 
 SCHEMA = 1
-_KIND = "readings"
+READINGS, RUN = "readings", "run"
 
 
-def heading(info: Mapping[str, Any], count: int) -> str:
+def heading(info: Mapping[str, Any], count: int | None, kind: str = READINGS) -> str:
     """One line of strict JSON, in ASCII: what this is, by which schema, how many, and `info`.
+
+    Args:
+        info: What is known of them all.
+        count: How many are to follow; None where that is not known yet.
+        kind: `READINGS`, or `RUN` for those of many steps.
 
     Raises:
         SteelyardError: If JSON cannot hold what `info` says.
@@ -21,7 +26,7 @@ def heading(info: Mapping[str, Any], count: int) -> str:
     names = [name for name in info if not isinstance(name, str)]
     if names:
         raise SteelyardError(f"The names in `info` are strings. Received: {names[0]!r}")
-    told = {"steelyard": _KIND, "schema": SCHEMA, "count": count, "info": dict(info)}
+    told = {"steelyard": kind, "schema": SCHEMA, "count": count, "info": dict(info)}
     try:
         return json.dumps(told, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -30,7 +35,16 @@ def heading(info: Mapping[str, Any], count: int) -> str:
         ) from error
 
 
-def understand(line: str | bytes) -> tuple[dict[str, Any], int | None]:
+def is_run(line: str | bytes) -> bool:
+    """Whether a heading is that of a run."""
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(told, dict) and told.get("steelyard") == RUN
+
+
+def understand(line: str | bytes, kind: str = READINGS) -> tuple[dict[str, Any], int | None]:
     """The `info` of a heading, and how many readings are to follow.
 
     Raises:
@@ -40,7 +54,7 @@ def understand(line: str | bytes) -> tuple[dict[str, Any], int | None]:
         told = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise foreign() from error
-    if not isinstance(told, dict) or told.get("steelyard") != _KIND:
+    if not isinstance(told, dict) or told.get("steelyard") != kind:
         raise foreign()
     match told:
         case {"schema": int(schema)} if schema > SCHEMA:

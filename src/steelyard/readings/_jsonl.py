@@ -60,27 +60,21 @@ def parse(text: str | bytes) -> Any:
         raise SteelyardError(f"no JSON: {error}") from error
 
 
-def _line(row: Row) -> str:
+def cells_of(row: Row) -> dict[str, Any]:
+    """A row as JSON holds it. A cell that is None is left out."""
     cells = {column: cell for column, cell in row._asdict().items() if cell is not None}
     for column in (*NUMBERS, "values"):
         if column in cells:
             cells[column] = to_json(cells[column])
-    return json.dumps(cells, allow_nan=False)
+    return cells
 
 
-def _rows(data: bytes) -> Iterator[tuple[str, Row]]:
-    *lines, rest = data.split(b"\n")
-    for number, line in enumerate(lines, start=2):
-        try:
-            row = _row(parse(line))
-        except (SteelyardError, OverflowError) as error:
-            raise SteelyardError(f"line {number}: {error}") from error
-        yield f"line {number}", row
-    if rest:
-        raise SteelyardError(f"line {len(lines) + 2} has no end: the file was cut off")
+def row_from(cells: Any) -> Row:
+    """The way back.
 
-
-def _row(cells: Any) -> Row:
+    Raises:
+        SteelyardError: If it is no row.
+    """
     if not isinstance(cells, dict) or not {"address", "metric"} <= cells.keys():
         raise SteelyardError("no object with an 'address' and a 'metric'")
     unknown = cells.keys() - set(COLUMNS)
@@ -89,6 +83,22 @@ def _row(cells: Any) -> Row:
     for column in cells.keys() & {*NUMBERS, "values"}:
         cells[column] = from_json(cells[column])
     return Row(**cells)
+
+
+def _line(row: Row) -> str:
+    return json.dumps(cells_of(row), allow_nan=False)
+
+
+def _rows(data: bytes) -> Iterator[tuple[str, Row]]:
+    *lines, rest = data.split(b"\n")
+    for number, line in enumerate(lines, start=2):
+        try:
+            row = row_from(parse(line))
+        except (SteelyardError, OverflowError) as error:
+            raise SteelyardError(f"line {number}: {error}") from error
+        yield f"line {number}", row
+    if rest:
+        raise SteelyardError(f"line {len(lines) + 2} has no end: the file was cut off")
 
 
 def _refuse(constant: str) -> NoReturn:
