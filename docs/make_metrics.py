@@ -31,6 +31,8 @@ GROUPS = {
     "seed.",
     "comparison": "Two weights of one shape: functions of `sy.metrics`, which take both. "
     "`sy.measure` takes one weight at a time, and says `not applicable`.",
+    "training": "What only training has: the weight before, at the start or on average, and its "
+    "gradient. [`sy.Monitor`](monitor.md) measures them; `sy.measure` says `not applicable`.",
 }
 
 
@@ -59,7 +61,7 @@ def catalog() -> str:
 
 def entry(row: Metric) -> str:
     """What the page says of one metric."""
-    of = {"values": "of a weight of any shape", "pair": "of two weights"}
+    of = {"values": "of a weight of any shape", "pair": "of two weights", "gradient": "of a gradient"}
     facts = [
         f"Unit `{row.unit}`",
         "one of several names" if row.range == "name" else f"range `{row.range}`",

@@ -205,11 +205,11 @@ class Metric:
     Args:
         name: As `sy.measure` and `sy.metrics` know it.
         group: Which it can be asked for together with: `"health"`, `"values"`, `"norms"`,
-            `"spectral"`, `"powerlaw"`, `"bulk"`, `"random"` or `"comparison"`.
+            `"spectral"`, `"powerlaw"`, `"bulk"`, `"random"`, `"comparison"` or `"training"`.
         unit: `"1"` for a pure number, `"w"` for the unit of the weight's entries.
         range: What values there are, in interval notation.
         needs: What it is worked out from: `"values"`, `"units"`, `"matrix"`, `"largest"` singular
-            value, `"spectrum"`, `"pair"`.
+            value, `"spectrum"`, `"pair"`, `"gradient"`.
         source: The paper or library that defines it.
         description: What it says, in one sentence.
         in_graph: Whether tensors of a graph give it too, differentiably.

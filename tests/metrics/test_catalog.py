@@ -34,7 +34,8 @@ def test_each_row_has_a_function_and_each_function_a_row():
 @pytest.mark.parametrize("row", sy.catalog(), ids=lambda row: row.name)
 def test_a_row_says_all(row):
     assert row.group in GROUPS
-    assert row.needs in ("values", "units", "matrix", "largest", "spectrum", "pair")
+    beside = ("pair", "gradient")
+    assert row.needs in ("values", "units", "matrix", "largest", "spectrum", *beside)
     assert row.description.endswith(".")
     assert len(row.description) < 110
     assert row.range
@@ -49,6 +50,8 @@ def test_a_group_brings_its_metrics():
     everything = [row.name for row in chosen("all")]
     assert "alpha_p_value" not in everything  # on demand
     assert "cosine" not in everything  # of two
+    in_training = {row.name for row in chosen("training", training=True)}
+    assert in_training == {"gradient_norm", "update_ratio", "distance_from_init", "ema_distance"}
 
 
 def test_each_once_in_the_order_asked():

@@ -19,6 +19,9 @@ def test_by_numpy():
     wanted = np.linalg.norm(b - a) / np.linalg.norm(a)
     assert m.relative_distance(A, B) == pytest.approx(wanted)
     assert m.update_ratio(A, B) == pytest.approx(wanted)
+    assert m.distance_from_init(A, B) == pytest.approx(np.linalg.norm(b - a))
+    assert m.ema_distance(A, B) == pytest.approx(np.linalg.norm(b - a))
+    assert m.gradient_norm(A) == pytest.approx(np.linalg.norm(a))
     assert m.max_abs_difference(A, B) == pytest.approx(np.abs(b - a).max())
     assert m.cosine(A, B) == pytest.approx((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b))
 
@@ -35,6 +38,19 @@ def test_the_same_and_the_opposite():
     assert m.cosine(A, A) == pytest.approx(1)
     assert m.cosine(A, -A) == pytest.approx(-1)
     assert m.subspace_angle(A, A) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32"])
+def test_in_each_dtype(dtype):
+    a, b = (100 * A).astype(dtype), (100 * B).astype(dtype)
+    wanted = np.linalg.norm(b.astype("float64") - a.astype("float64"))
+    assert m.distance_from_init(a, b) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_a_small_step_of_a_large_weight():
+    a = np.full(100_000, 1.0, "float32")
+    b = a + np.float32(2**-23)  # by the last bit
+    assert m.update_ratio(a, b) == pytest.approx(2**-23, rel=1e-6)
 
 
 def test_zeros():

@@ -41,7 +41,10 @@ from steelyard.metrics._entries import std as std
 from steelyard.metrics._entries import subnormal_fraction as subnormal_fraction
 from steelyard.metrics._entries import zero_fraction as zero_fraction
 from steelyard.metrics._matrix import sides as sides
+from steelyard.metrics._gradient import gradient_norm as gradient_norm
 from steelyard.metrics._pairs import cosine as cosine
+from steelyard.metrics._pairs import distance_from_init as distance_from_init
+from steelyard.metrics._pairs import ema_distance as ema_distance
 from steelyard.metrics._pairs import max_abs_difference as max_abs_difference
 from steelyard.metrics._pairs import relative_distance as relative_distance
 from steelyard.metrics._pairs import subspace_angle as subspace_angle
@@ -103,11 +106,14 @@ __all__ = [
     "condition_number",
     "cosine",
     "dead_units",
+    "distance_from_init",
     "duplicate_units",
     "effective_rank",
+    "ema_distance",
     "erg_spikes",
     "exponential_rate",
     "farms_alpha",
+    "gradient_norm",
     "hill_alpha",
     "in_graph",
     "inf_count",

@@ -17,6 +17,12 @@ from steelyard.metrics._units import Units, units_of
 from steelyard.metrics._values import Values, values_of
 from steelyard.records import Metric
 
+
+
+class Gradient(np.ndarray):
+    """The type of the argument of a metric that takes the gradient of a weight."""
+
+
 # What a metric takes, and how that is made of an array.
 PREPARATIONS: dict[type, tuple[str, Callable[..., Any]]] = {
     Values: ("values", values_of),
@@ -25,7 +31,12 @@ PREPARATIONS: dict[type, tuple[str, Callable[..., Any]]] = {
     Largest: ("largest", largest_of),
     Spectrum: ("spectrum", spectrum_of),
 }
-GROUPS = ("health", "values", "norms", "spectral", "powerlaw", "bulk", "random", "comparison")
+GROUPS = (
+    *("health", "values", "norms", "spectral", "powerlaw", "bulk", "random", "comparison"),
+    "training",
+)
+# What no weight alone has: another weight, or a gradient.
+BESIDE = ("pair", "gradient")
 # Cheap, and what tells first that something is wrong.
 DEFAULT = ("l2_norm", "max_abs", "mean", "std", "zero_fraction", "nan_count", "inf_count")
 
@@ -49,7 +60,8 @@ def metric(
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
         name = function.__name__
         first = next(iter(get_type_hints(function).values()))
-        needs, prepare = PREPARATIONS.get(first, ("pair", None))
+        beside = "gradient" if first is Gradient else "pair"
+        needs, prepare = PREPARATIONS.get(first, (beside, None))
         summary = (function.__doc__ or "").strip().splitlines()[0]
         _ROWS[name] = Metric(name, group, unit, range, needs, source, summary, in_graph, on_demand)
         _FUNCTIONS[name] = function
@@ -87,12 +99,15 @@ def function(name: str) -> Callable[..., Any]:
     return _FUNCTIONS[name]
 
 
-def chosen(metrics: str | Iterable[str] | None) -> tuple[Metric, ...]:
+def chosen(
+    metrics: str | Iterable[str] | None, *, training: bool = False
+) -> tuple[Metric, ...]:
     """The rows of metrics and groups by name, each once, in the order asked.
 
     Args:
         metrics: Names of metrics or groups; None for a cheap default. A group brings all of its
             metrics but those on demand; `"all"` all groups.
+        training: Whether a group brings those that compare or take a gradient as well.
 
     Raises:
         UnknownMetricError: There is none of that name; names the nearest.
@@ -100,21 +115,22 @@ def chosen(metrics: str | Iterable[str] | None) -> tuple[Metric, ...]:
     names = DEFAULT if metrics is None else (metrics,) if isinstance(metrics, str) else metrics
     rows: dict[str, Metric] = {}
     for name in names:
-        for row in _named(name):
+        for row in _named(name, training):
             rows.setdefault(row.name, row)
     if not rows:
         raise UnknownMetricError(f"No metric was asked for. There are: {', '.join(_ROWS)}.")
     return tuple(rows.values())
 
 
-def _named(name: str) -> list[Metric]:
+def _named(name: str, training: bool) -> list[Metric]:
     if name in _ROWS:
         return [_ROWS[name]]
     if name in GROUPS or name == "all":
         return [
             row
             for row in catalog()
-            if name in (row.group, "all") and not row.on_demand and row.needs != "pair"
+            if name in (row.group, "all") and not row.on_demand
+            if training or row.needs not in BESIDE
         ]
     from difflib import get_close_matches
 

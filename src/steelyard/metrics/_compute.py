@@ -11,7 +11,7 @@ import numpy as np
 
 from steelyard.errors import SteelyardError
 from steelyard.metrics._answer import Answer, TooLarge
-from steelyard.metrics._catalog import function
+from steelyard.metrics._catalog import BESIDE, function
 from steelyard.metrics._matrix import Matrices, matrices, sides
 from steelyard.metrics._spectrum import Largest, Spectrum, largest_of
 from steelyard.metrics._units import Units
@@ -94,6 +94,9 @@ class Subject:
             return Answer(None, "undefined", "the weight has no entries")
         if row.needs == "pair":
             return Answer(None, "not applicable", "it compares two weights")
+        if row.needs == "gradient":
+            reason = "only training has a gradient: sy.Monitor measures it"
+            return Answer(None, "not applicable", reason)
         if row.needs != "values" and len(self.shape) < 2:
             reason = f"a number of a matrix, and the weight has shape {self.shape}"
             return Answer(None, "not applicable", reason)
@@ -165,7 +168,7 @@ def working_bytes(
     spectrum = 2.5 * square + 8.0 * short * min(long, max(512, short)) + 4 * values
 
     def needed(row: Metric) -> float:
-        if row.needs in ("values", "pair"):
+        if row.needs == "values" or row.needs in BESIDE:
             return 0.0
         if row.needs == "largest":
             return 8.0 * (long + short) * 100

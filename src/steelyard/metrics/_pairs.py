@@ -13,6 +13,7 @@ from steelyard.metrics._matrix import matrices
 from steelyard.metrics._values import Values
 
 _CHUNK = 1 << 16
+_PIECE = 1 << 15
 
 
 @metric("comparison", range="[0, inf]")
@@ -52,10 +53,22 @@ def max_abs_difference(a: Any, b: Any) -> float:
     )
 
 
-@metric("comparison", range="[0, inf]", source="You, Gitman and Ginsburg 2017, LARS")
+@metric("training", range="[0, inf]", source="You, Gitman and Ginsburg 2017, LARS")
 def update_ratio(before: Any, after: Any) -> float:
     """How far a step went: the norm of the change over that of the weight before."""
     return relative_distance(before, after)
+
+
+@metric("training", unit="w", range="[0, inf]", source="Nagarajan and Kolter 2019")
+def distance_from_init(initial: Any, value: Any) -> float:
+    """How far training has moved a weight: the Euclidean norm of the change since it began."""
+    return _distance(*_flat(initial, value))
+
+
+@metric("training", unit="w", range="[0, inf]")
+def ema_distance(average: Any, value: Any) -> float:
+    """How far a weight is from its moving average: the Euclidean norm of the difference."""
+    return _distance(*_flat(average, value))
 
 
 @metric("comparison", unit="rad", range="[0, π/2]", source="Björck and Golub 1973")
@@ -99,6 +112,11 @@ def _chunks(a: np.ndarray, b: np.ndarray) -> Any:
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    if a.dtype == b.dtype and a.dtype in (np.float32, np.float64):
+        squares, least = _squares(a, b), np.finfo(a.dtype)
+        if least.tiny / least.eps * a.size < squares < math.inf:
+            return math.sqrt(squares)
+    # It over- or underflowed on the way, or is no float: scaled by the largest entry.
     scale = float(np.fmax(Values(a).max_abs, Values(b).max_abs)) if a.size else 0.0
     if scale == 0 or not math.isfinite(scale):
         return scale
@@ -107,3 +125,14 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
         for x, y in _chunks(a, b)
     )
     return scale * math.sqrt(total)
+
+
+def _squares(a: np.ndarray, b: np.ndarray) -> float:
+    """The sum of the squares of the differences, in pieces that stay in the cache."""
+    work, total = np.empty(min(_PIECE, a.size), a.dtype), 0.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        for start in range(0, a.size, _PIECE):
+            x, y = a[start : start + _PIECE], b[start : start + _PIECE]
+            moved = np.subtract(y, x, out=work[: x.size])
+            total += float(np.dot(moved, moved))
+    return total
