@@ -61,7 +61,11 @@ def catalog() -> str:
 
 def entry(row: Metric) -> str:
     """What the page says of one metric."""
-    of = {"values": "of a weight of any shape", "pair": "of two weights", "gradient": "of a gradient"}
+    of = {
+        "values": "of a weight of any shape",
+        "pair": "of two weights",
+        "gradient": "of a gradient",
+    }
     facts = [
         f"Unit `{row.unit}`",
         "one of several names" if row.range == "name" else f"range `{row.range}`",

@@ -41,7 +41,7 @@ ROOMS = {
     "substitutes": Room(3, (*WORDS, "live", "refs", "parametrizations", "keras")),
     "findings": Room(3, (*WORDS, "live", "refs", "keras")),
     "saving": Room(3, (*WORDS, "live", "refs", "keras")),
-    "monitor": Room(3, (*WORDS, "live", "plan", "keras")),
+    "monitor": Room(3, (*WORDS, "live", "metrics", "plan", "keras")),
     "scanning": Room(3, (*WORDS, "checkpoints")),
     "report": Room(3, ("errors", "address", "records")),
     # A command opens what it needs when it runs, so that `--help` stays quick.

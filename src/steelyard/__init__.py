@@ -17,6 +17,7 @@ _NAMES = {
     "Changes": "selection",
     "Finding": "records",
     "Metric": "records",
+    "Monitor": "monitor",
     "Reading": "records",
     "Readings": "readings",
     "Run": "readings",
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from steelyard.findings import audit
     from steelyard.measuring import measure
     from steelyard.metrics import catalog
+    from steelyard.monitor import Monitor
     from steelyard.opening import weights
     from steelyard.readings import Readings, Run
     from steelyard.records import Change, Finding, Metric, Reading
@@ -70,6 +72,7 @@ __all__ = [
     "Changes",
     "Finding",
     "Metric",
+    "Monitor",
     "Reading",
     "Readings",
     "Run",

@@ -19,6 +19,7 @@
     ├── ShapeMismatchError      two shapes that must fit and do not; says both
     ├── QuantizationError       a quantization that we cannot undo; never codes as values
     ├── UnknownMetricError      a metric that is not in the catalog; names the nearest
+    ├── FindingError            training was to end at a finding, and did; says what and where
     ├── SourceError             something without weights was handed in as a source
     ├── CheckpointError         a file that cannot be read as a checkpoint; says what and where
     │   └── LimitError              it asks for more than is allowed: memory, time, depth, count
@@ -96,6 +97,10 @@ class QuantizationError(SteelyardError):
 
 class UnknownMetricError(SteelyardError):
     """There is no metric of this name."""
+
+
+class FindingError(SteelyardError):
+    """`Monitor` was asked to raise where something goes wrong in training, and it did."""
 
 
 class SourceError(SteelyardError):

@@ -4,6 +4,7 @@ from steelyard.live._arguments import arguments_given as arguments_given
 from steelyard.live._arguments import signature_of as signature_of
 from steelyard.live._arrays import computed_now as computed_now
 from steelyard.live._arrays import to_numpy as to_numpy
+from steelyard.live._arrays import view as view
 from steelyard.live._assign import assign as assign
 from steelyard.live._axes import axes_of as axes_of
 from steelyard.live._effective import effective as effective
@@ -16,6 +17,7 @@ from steelyard.live._keras import add_at as add_at
 from steelyard.live._keras import add_inputs as add_inputs
 from steelyard.live._keras import as_default as as_default
 from steelyard.live._keras import attributes as attributes
+from steelyard.live._keras import averages as averages
 from steelyard.live._keras import call_arguments as call_arguments
 from steelyard.live._keras import call_root as call_root
 from steelyard.live._keras import calls as calls
@@ -23,10 +25,12 @@ from steelyard.live._keras import calls_within as calls_within
 from steelyard.live._keras import compiled_flags as compiled_flags
 from steelyard.live._keras import consumers as consumers
 from steelyard.live._keras import dtype_of as dtype_of
+from steelyard.live._keras import has_own_train_step as has_own_train_step
 from steelyard.live._keras import identified as identified
 from steelyard.live._keras import in_shape_inference as in_shape_inference
 from steelyard.live._keras import in_stateless_scope as in_stateless_scope
 from steelyard.live._keras import in_training as in_training
+from steelyard.live._keras import in_training_mode as in_training_mode
 from steelyard.live._keras import initialize_later as initialize_later
 from steelyard.live._keras import is_auto_named as is_auto_named
 from steelyard.live._keras import is_default as is_default
@@ -34,6 +38,7 @@ from steelyard.live._keras import is_graph_model as is_graph_model
 from steelyard.live._keras import is_initialized as is_initialized
 from steelyard.live._keras import is_remade_from_layers as is_remade_from_layers
 from steelyard.live._keras import let_go as let_go
+from steelyard.live._keras import loss_of as loss_of
 from steelyard.live._keras import mapped_value as mapped_value
 from steelyard.live._keras import may_overwrite as may_overwrite
 from steelyard.live._keras import operations as operations
@@ -81,6 +86,7 @@ __all__ = [
     "as_default",
     "assign",
     "attributes",
+    "averages",
     "axes_of",
     "bring_back",
     "call_arguments",
@@ -95,6 +101,7 @@ __all__ = [
     "dtype_of",
     "effective",
     "fixed",
+    "has_own_train_step",
     "hold",
     "holders",
     "holders_around",
@@ -103,6 +110,7 @@ __all__ = [
     "in_shape_inference",
     "in_stateless_scope",
     "in_training",
+    "in_training_mode",
     "initialize_later",
     "is_auto_named",
     "is_default",
@@ -110,6 +118,7 @@ __all__ = [
     "is_initialized",
     "is_remade_from_layers",
     "let_go",
+    "loss_of",
     "mapped_value",
     "may_overwrite",
     "models_around",
@@ -134,6 +143,7 @@ __all__ = [
     "to_numpy",
     "ultimate",
     "unmapped",
+    "view",
     "walk",
     "written",
 ]

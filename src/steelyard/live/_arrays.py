@@ -20,6 +20,16 @@ def to_numpy(tensor: Any) -> np.ndarray:
     return array if array.flags.owndata and array.flags.writeable else np.array(array)
 
 
+def view(tensor: Any) -> np.ndarray:
+    """The same without a copy where there is a way: to be read at once, and never written to."""
+    if _is_narrow(keras.backend.standardize_dtype(tensor.dtype)):
+        return to_numpy(tensor)
+    if keras.backend.backend() == "torch":
+        tensor = tensor.detach()
+        return np.asarray(tensor if tensor.device.type == "cpu" else tensor.cpu())
+    return np.asarray(tensor)
+
+
 def computed_now() -> contextlib.AbstractContextManager[Any]:
     """A scope in which what is made of arrays has values, inside a traced function too.
 

@@ -360,6 +360,38 @@ def optimized(model: keras.Model) -> list[keras.Variable] | None:
     return list(optimizer._trainable_variables)
 
 
+def averages(model: keras.Model) -> dict[int, keras.Variable]:
+    """The moving average that the optimizer keeps of each variable, by the variable's `id`.
+
+    There is no public way to them; what `use_ema` does at the end of training is to put them in
+    the place of the weights.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if optimizer is None or not optimizer.built or not optimizer.use_ema:
+        return {}
+    kept = zip(
+        optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True
+    )
+    return {id(variable): average for variable, average in kept if average is not None}
+
+
+def in_training_mode(model: keras.Model, x: Any) -> Any:
+    """What a model makes of a batch in training, called as Keras's own `train_step` calls it."""
+    return model(x, training=True) if model._call_has_training_arg else model(x)
+
+
+def loss_of(model: keras.Model, x: Any, y: Any, prediction: Any, weights: Any) -> Any:
+    """The loss of a batch, worked out as Keras's own `train_step` does, by overridden methods."""
+    return model._compute_loss(x=x, y=y, y_pred=prediction, sample_weight=weights, training=True)
+
+
+def has_own_train_step(model: keras.Model) -> bool:
+    """Whether what a model does with a batch is another thing than what Keras does."""
+    step = getattr(model.train_step, "__func__", model.train_step)
+    return not step.__module__.startswith("keras.")
+
+
 def written(model: keras.Layer) -> tuple[Any, Any]:
     """The config of a model as a file gets it; and again, with the identity of each object in it.
 

@@ -11,7 +11,7 @@ import numpy as np
 from steelyard.address import nearest
 from steelyard.errors import SourceError, UnknownAddressError
 from steelyard.live import _quantized
-from steelyard.live._arrays import raw, to_numpy
+from steelyard.live._arrays import raw, to_numpy, view
 from steelyard.live._assign import assign, is_coded
 from steelyard.live._axes import axes_of
 from steelyard.live._effective import effective, stored
@@ -65,6 +65,14 @@ class LiveSource:
         """The effective value at an address, as `steelyard.source.WeightSource` says."""
         with own_dtype():
             return to_numpy(effective(*self._find(address)))
+
+    def view(self, address: str) -> np.ndarray:
+        """The same as `read`, without a copy where there is a way.
+
+        It may share the weight's memory: it is to be let go before training goes on.
+        """
+        with own_dtype():
+            return view(effective(*self._find(address)))
 
     def stored(self, address: str) -> dict[str, np.ndarray]:
         """The raw arrays that make up a weight, by their names, each in its own dtype."""

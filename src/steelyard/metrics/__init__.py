@@ -13,6 +13,7 @@ from steelyard.metrics._bulk import rand_lambda_max as rand_lambda_max
 from steelyard.metrics._bulk import rand_sigma as rand_sigma
 from steelyard.metrics._bulk import rand_softrank as rand_softrank
 from steelyard.metrics._bulk import rand_spikes as rand_spikes
+from steelyard.metrics._catalog import BESIDE as BESIDE
 from steelyard.metrics._catalog import catalog as catalog
 from steelyard.metrics._catalog import chosen as chosen
 from steelyard.metrics._catalog import in_graph as in_graph
@@ -40,8 +41,8 @@ from steelyard.metrics._entries import skewness as skewness
 from steelyard.metrics._entries import std as std
 from steelyard.metrics._entries import subnormal_fraction as subnormal_fraction
 from steelyard.metrics._entries import zero_fraction as zero_fraction
-from steelyard.metrics._matrix import sides as sides
 from steelyard.metrics._gradient import gradient_norm as gradient_norm
+from steelyard.metrics._matrix import sides as sides
 from steelyard.metrics._pairs import cosine as cosine
 from steelyard.metrics._pairs import distance_from_init as distance_from_init
 from steelyard.metrics._pairs import ema_distance as ema_distance
@@ -90,6 +91,7 @@ from steelyard.metrics._spectral import spectral_norm as spectral_norm
 from steelyard.metrics._spectral import stable_rank as stable_rank
 
 __all__ = [
+    "BESIDE",
     "alpha",
     "alpha_high",
     "alpha_ks",

@@ -18,7 +18,6 @@ from steelyard.metrics._values import Values, values_of
 from steelyard.records import Metric
 
 
-
 class Gradient(np.ndarray):
     """The type of the argument of a metric that takes the gradient of a weight."""
 
@@ -99,9 +98,7 @@ def function(name: str) -> Callable[..., Any]:
     return _FUNCTIONS[name]
 
 
-def chosen(
-    metrics: str | Iterable[str] | None, *, training: bool = False
-) -> tuple[Metric, ...]:
+def chosen(metrics: str | Iterable[str] | None, *, training: bool = False) -> tuple[Metric, ...]:
     """The rows of metrics and groups by name, each once, in the order asked.
 
     Args:

@@ -1,0 +1,146 @@
+"""Taking the readings of the selected weights, with what is kept of them from before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from steelyard import metrics
+from steelyard.live import LiveSource, averages, to_numpy
+from steelyard.plan import bytes_of, plan_of, run
+from steelyard.records import Metric, Reading, WeightSpec
+from steelyard.selection import Weights
+
+_START = "distance_from_init"
+_AVERAGE = "ema_distance"
+_NO_AVERAGE = "the optimizer keeps no moving average of it: use_ema=True would"
+# What its gradient is, or why there is none.
+GradientOf = Callable[[str], np.ndarray | float | str]
+
+
+class Gauge:
+    """Measures a selection again and again.
+
+    What a metric compares with is kept here, one copy of each weight: that of the start for
+    `distance_from_init`, that of the last reading for the others.
+
+    Args:
+        selection: Of a `LiveSource`.
+        rows: Which numbers.
+        view: How a kernel becomes matrices.
+        memory: As `sy.measure` takes `max_memory`.
+    """
+
+    def __init__(
+        self,
+        selection: Weights,
+        rows: Iterable[Metric],
+        view: str,
+        memory: int | float | str | None,
+    ) -> None:
+        source = selection.source
+        assert isinstance(source, LiveSource)
+        self.specs = selection.specs
+        self._source = source
+        self._rows = tuple(rows)
+        alone = [row for row in self._rows if row.needs not in metrics.BESIDE]
+        self._plan = plan_of(self.specs, alone, view=view)
+        self._memory = memory
+        pairs = {row.name for row in self._rows if row.needs == "pair"}
+        self._start = self._copies() if _START in pairs else {}
+        self._before = self._copies() if pairs - {_START, _AVERAGE} else {}
+
+    def take(self, gradient_of: GradientOf) -> tuple[Reading, ...]:
+        """The readings of now, by weight and metric; nothing is raised for what a weight is."""
+        found: dict[tuple[str, str], Reading] = {}
+        viewed = _Viewed(self._source)
+        for _, readings in run(self._plan, viewed, memory=bytes_of(self._memory)):
+            found |= {(one.address, one.metric): one for one in readings}
+        beside = [row for row in self._rows if row.needs in metrics.BESIDE]
+        kept = averages(self._source.root) if _AVERAGE in {row.name for row in beside} else {}
+        for spec in self.specs if beside else ():
+            for reading in self._beside(spec, beside, kept, gradient_of):
+                found[reading.address, reading.metric] = reading
+        return tuple(found[spec.address, row.name] for spec in self.specs for row in self._rows)
+
+    def _beside(
+        self, spec: WeightSpec, rows: list[Metric], kept: dict[int, Any], gradient_of: GradientOf
+    ) -> list[Reading]:
+        address = spec.address
+        try:
+            value = self._source.view(address)
+            readings = []
+            for row in rows:
+                if row.needs == "gradient":
+                    readings.append(_of_gradient(row, address, gradient_of(address)))
+                    continue
+                other = self._other(row, address, kept)
+                readings.append(_of_pair(row, address, other, value))
+            if address in self._before:
+                np.copyto(self._before[address], value)
+            return readings
+        except Exception as error:  # one weight must not end the others, nor the training
+            reason = f"{type(error).__name__}: {error}"
+            return [Reading(address, row.name, None, row.unit, "failed", reason) for row in rows]
+
+    def _other(self, row: Metric, address: str, kept: dict[int, Any]) -> np.ndarray | None:
+        if row.name == _AVERAGE:
+            average = kept.get(id(self._source.variable(address)))
+            return None if average is None else to_numpy(average.value)
+        return (self._start if row.name == _START else self._before).get(address)
+
+    def _copies(self) -> dict[str, np.ndarray]:
+        return {spec.address: self._source.read(spec.address) for spec in self.specs}
+
+
+class _Viewed:
+    """The same weights, read without a copy."""
+
+    def __init__(self, source: LiveSource) -> None:
+        self._source = source
+
+    def specs(self) -> tuple[WeightSpec, ...]:
+        return self._source.specs()
+
+    def read(self, address: str) -> np.ndarray:
+        return self._source.view(address)
+
+    def stored(self, address: str) -> dict[str, np.ndarray]:
+        return self._source.stored(address)
+
+
+def _of_pair(row: Metric, address: str, other: np.ndarray | None, value: np.ndarray) -> Reading:
+    def without(status: str, reason: str) -> Reading:
+        return Reading(address, row.name, None, row.unit, status, reason)
+
+    if other is None:
+        return without("not applicable", _NO_AVERAGE)
+    if row.name == "subspace_angle" and value.ndim < 2:
+        return without("not applicable", f"a number of matrices, not of shape {value.shape}")
+    number = float(getattr(metrics, row.name)(other, value))
+    if not np.isfinite(number):
+        for array, when in ((value, ""), (other, "before: ")):
+            if bad := said_of_entries(array):
+                return without("not finite", f"{when}{bad}")
+    return Reading(address, row.name, number, row.unit)
+
+
+def _of_gradient(row: Metric, address: str, gradient: np.ndarray | float | str) -> Reading:
+    if isinstance(gradient, str):
+        return Reading(address, row.name, None, row.unit, "not applicable", gradient)
+    norm = gradient if isinstance(gradient, float) else float(metrics.gradient_norm(gradient))
+    if not np.isfinite(norm):
+        bad = "" if isinstance(gradient, float) else said_of_entries(gradient)
+        reason = f"of the gradient: {bad or 'its norm overflows'}"
+        return Reading(address, row.name, None, row.unit, "not finite", reason)
+    return Reading(address, row.name, norm, row.unit)
+
+
+def said_of_entries(array: np.ndarray) -> str:
+    """How many entries are not finite, in the words of the metrics; empty where all are."""
+    if array.dtype.kind not in "fc" or np.isfinite(array).all():
+        return ""
+    nan, infinite = int(np.isnan(array).sum()), int(np.isinf(array).sum())
+    return f"{nan} NaN and {infinite} infinite entries"
