@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def bad_gradients(readings: Iterable[Reading]) -> dict[str, str]:
 
 
 def finding_of(
-    kind: str, bad: dict[str, str], now: RunStep, before: Sequence[RunStep], loss: float | None
+    kind: str, bad: dict[str, str], now: RunStep, before: Iterable[RunStep], loss: float | None
 ) -> Finding:
     """One finding for all that became not finite together, at the first of them.
 
@@ -75,10 +75,10 @@ def finding_of(
     return Finding(f"non-finite-{kind}", address, said, _FIX, now.step)
 
 
-def _history(address: str, before: Sequence[RunStep]) -> str:
+def _history(address: str, before: Iterable[RunStep]) -> str:
     """The last finite readings of a weight, and the loss."""
     parts = []
-    for one in before[-_SHOWN:]:
+    for one in list(before)[-_SHOWN:]:
         told = [f"loss {one.logs['loss']:.4g}"] if "loss" in one.logs else []
         told += [
             f"{reading.metric} {reading.value:.4g}"
