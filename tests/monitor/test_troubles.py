@@ -68,7 +68,7 @@ def test_on_error_raise():
 
 
 def test_a_database_that_is_taken_away(tmp_path):
-    run = Driven(sy.Monitor(every=1, sinks=tmp_path / "run.db"))
+    run = Driven(sy.Monitor(every=1, sinks=tmp_path / "run.db", limits=QUIET))
     run.step()
     other = sqlite3.connect(tmp_path / "run.db")
     other.execute("DROP TABLE steps")
@@ -97,8 +97,6 @@ def test_a_schedule_of_ones_own(recwarn):
 
 def test_a_weight_that_cannot_be_read_is_a_reading_that_says_so():
     run = Driven(sy.Monitor(every=1))
-    run.model.layers[0].quantization_mode = "unheard of"
-    run.kernel._trainable = False
 
     def fails(*_):
         raise OSError("the disk is gone")

@@ -116,6 +116,8 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
         squares, least = _squares(a, b), np.finfo(a.dtype)
         if least.tiny / least.eps * a.size < squares < math.inf:
             return math.sqrt(squares)
+        if squares == 0 and np.array_equal(a, b):
+            return 0.0
     # It over- or underflowed on the way, or is no float: scaled by the largest entry.
     scale = float(np.fmax(Values(a).max_abs, Values(b).max_abs)) if a.size else 0.0
     if scale == 0 or not math.isfinite(scale):

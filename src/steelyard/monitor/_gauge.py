@@ -9,7 +9,7 @@ import numpy as np
 
 from steelyard import metrics
 from steelyard.live import LiveSource, averages, to_numpy
-from steelyard.plan import bytes_of, plan_of, run
+from steelyard.plan import bytes_of, one_blas_thread, plan_of, run
 from steelyard.records import Metric, Reading, WeightSpec
 from steelyard.selection import Weights
 
@@ -60,9 +60,10 @@ class Gauge:
             found |= {(one.address, one.metric): one for one in readings}
         beside = [row for row in self._rows if row.needs in metrics.BESIDE]
         kept = averages(self._source.root) if _AVERAGE in {row.name for row in beside} else {}
-        for spec in self.specs if beside else ():
-            for reading in self._beside(spec, beside, kept, gradient_of):
-                found[reading.address, reading.metric] = reading
+        with one_blas_thread():
+            for spec in self.specs if beside else ():
+                for reading in self._beside(spec, beside, kept, gradient_of):
+                    found[reading.address, reading.metric] = reading
         return tuple(found[spec.address, row.name] for spec in self.specs for row in self._rows)
 
     def _beside(

@@ -9,7 +9,7 @@ import numpy as np
 from steelyard.live import LiveSource
 from steelyard.monitor._gauge import said_of_entries
 from steelyard.readings import RunStep
-from steelyard.records import Finding, Reading
+from steelyard.records import Finding, Reading, WeightSpec
 
 # A finite number of one of these says that all entries are finite.
 _TELLING = ("l2_norm", "l1_norm", "max_abs", "rms", "std")
@@ -22,16 +22,19 @@ _PIECE = 1 << 13
 _SHOWN = 3
 
 
-def bad_weights(source: LiveSource, readings: Iterable[Reading]) -> dict[str, str]:
+def bad_weights(
+    source: LiveSource, specs: Iterable[WeightSpec], readings: Iterable[Reading]
+) -> dict[str, str]:
     """The weights of a model with entries that are not finite, and how many of these there are.
 
     Args:
         source: The model.
+        specs: All of its weights.
         readings: What is known of its weights now, so that these need not be read again.
     """
     well = {one.address for one in readings if one.metric in _TELLING and one.status == "ok"}
     bad = {}
-    for spec in source.specs():
+    for spec in specs:
         if spec.address in well or "float" not in spec.dtype:
             continue
         array = source.view(spec.address)

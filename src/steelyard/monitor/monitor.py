@@ -136,7 +136,8 @@ class Monitor(keras.callbacks.Callback):
         self._step = max(self._step, _batches_trained(model))
         self._base, self._seen = self._step, set()
         source = LiveSource(model)
-        selection = Weights(source, source.specs(), source.note, source.also).select(self._select)
+        self._all = source.specs()
+        selection = Weights(source, self._all, source.note, source.also).select(self._select)
         self._gauge = Gauge(selection, self._rows, self._view, self._memory)
         self._watch = Watch(self._limits, selection.specs)
         self._source = source
@@ -217,7 +218,7 @@ class Monitor(keras.callbacks.Callback):
                     self._troubles.tell(f"measuring {reading.metric}", reading.reason)
         if step is None:
             return
-        self._write(lambda sink: sink.take(step))
+        self._write(lambda sink: sink.take(step), counts=True)
         self._look_for_nonfinite(step, logs)
         self._report(self._watch.look(step.readings, step.step), self._on_finding)
         self._past.append(step)
@@ -228,7 +229,7 @@ class Monitor(keras.callbacks.Callback):
         with self._troubles.kept("looking for weights that are not finite"):
             del model  # its weights are those of now
             bad = {
-                "weight": bad_weights(self._source, step.readings),
+                "weight": bad_weights(self._source, self._all, step.readings),
                 "gradient": bad_gradients(step.readings),
             }
             loss = None if _finite(logs) else logs["loss"]
@@ -240,16 +241,16 @@ class Monitor(keras.callbacks.Callback):
             self._seen = {kind for kind, which in bad.items() if which}
         self._report(found, self._on_nonfinite)
 
-    def _write(self, write: Callable[[Sink], None]) -> None:
-        """To each sink, unless it has failed too often in a row."""
+    def _write(self, write: Callable[[Sink], None], counts: bool = False) -> None:
+        """To each sink, unless steps could not be written to it so often in a row."""
         for sink in self._sinks:
             failed = self._failures.get(sink, 0)
             if failed >= _TRIES:
                 continue
-            self._failures[sink] = failed + 1
+            self._failures[sink] = failed + counts
             with self._troubles.kept(f"writing to {sink.name}"):
                 write(sink)
-                self._failures[sink] = 0
+                self._failures[sink] = 0 if counts else failed
 
     def _steps_in_epoch(self) -> int | None:
         """How many batches an epoch has, if Keras knows."""
