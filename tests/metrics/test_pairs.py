@@ -70,6 +70,14 @@ def test_zeros():
     assert math.isnan(m.cosine(A, zeros))
 
 
+@pytest.mark.parametrize("entry", [math.nan, math.inf])
+def test_no_angle_with_what_is_not_finite(entry):
+    bad = A.copy()
+    bad[0, 0] = entry
+    assert math.isnan(m.cosine(A, bad))
+    assert math.isnan(m.cosine(bad, A))
+
+
 @pytest.mark.parametrize("angle", [1e-6, 0.3, 1.2])
 def test_a_known_angle(angle):
     base = np.eye(6)[:, :2]

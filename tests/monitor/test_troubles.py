@@ -141,6 +141,16 @@ def test_what_is_done_about_the_first_weight_that_is_not_finite(action, recwarn,
     assert sy.Run.load(tmp_path / "run.db").findings == [found]
 
 
+@pytest.mark.parametrize("metrics", ["update_ratio", "training", "comparison"])
+def test_what_compares_weights_that_are_not_finite_says_so(metrics):
+    run = Driven(sy.Monitor(metrics, every=1, on_nonfinite="record", on_finding="record"))
+    names = ["update_ratio", "cosine", "subspace_angle"]
+    for value in (1.0, np.inf, np.nan, np.inf, 1.0, 2.0):
+        run.step(value)
+        for reading in run.monitor.readings.filter(metric=names, missing_ok=True):
+            assert reading.status == ("ok" if run.batch in (1, 6) else "not finite"), reading
+
+
 def test_a_loss_that_is_not_finite_is_looked_into_between_readings():
     run = Driven(sy.Monitor(every="epoch", on_nonfinite="record"))
     run.step(0.5)

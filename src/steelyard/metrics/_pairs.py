@@ -28,10 +28,11 @@ def relative_distance(a: Any, b: Any) -> float:
 
 @metric("comparison", range="[-1, 1]")
 def cosine(a: Any, b: Any) -> float:
-    """The cosine of the angle between two weights as vectors; NaN where one is 0."""
+    """The cosine of the angle between two weights as vectors; NaN where one is 0 or not finite."""
     a, b = _flat(a, b)
-    norms = Values(a).l2, Values(b).l2
-    if not all(norms):
+    with np.errstate(invalid="ignore"):
+        norms = Values(a).l2, Values(b).l2
+    if not all(norms) or not all(map(math.isfinite, norms)):
         return math.nan
     total = sum(
         float(np.dot(x.astype("float64") / norms[0], y.astype("float64") / norms[1]))

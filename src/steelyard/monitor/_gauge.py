@@ -65,7 +65,7 @@ class Gauge:
             found |= {(one.address, one.metric): one for one in readings}
         beside = [row for row in self._rows if row.needs in metrics.BESIDE]
         kept = averages(self._source.root) if _AVERAGE in {row.name for row in beside} else {}
-        with one_blas_thread():
+        with one_blas_thread(), np.errstate(all="ignore"):
             for spec in self.specs if beside else ():
                 for reading in self._beside(spec, beside, kept, gradient_of):
                     found[reading.address, reading.metric] = reading
@@ -145,11 +145,19 @@ def _of_pair(row: Metric, address: str, other: np.ndarray | None, value: np.ndar
         return without("not applicable", _NO_AVERAGE)
     if row.name == "subspace_angle" and value.ndim < 2:
         return without("not applicable", f"a number of matrices, not of shape {value.shape}")
-    number = float(getattr(metrics, row.name)(other, value))
+    failure = ""
+    try:
+        number = float(getattr(metrics, row.name)(other, value))
+    except Exception as error:  # the others of this weight go on
+        number, failure = np.nan, f"{type(error).__name__}: {error}"
     if not np.isfinite(number):
         for array, when in ((value, ""), (other, "before: ")):
             if bad := said_of_entries(array):
                 return without("not finite", f"{when}{bad}")
+    if failure:
+        return without("failed", failure)
+    if np.isnan(number):
+        return without("undefined", "one of the two weights is 0")
     return Reading(address, row.name, number, row.unit)
 
 

@@ -213,11 +213,11 @@ class Monitor(keras.callbacks.Callback):
             self.readings = Readings(
                 readings, {**self._info(model), "step": step.step, "epoch": step.epoch}
             )
-            for reading in readings:
-                if reading.status == "failed":
-                    self._troubles.tell(f"measuring {reading.metric}", reading.reason)
         if step is None:
             return
+        for reading in step.readings:
+            if reading.status == "failed":
+                self._troubles.tell(f"measuring {reading.metric}", reading.reason)
         self._write(lambda sink: sink.take(step), counts=True)
         self._look_for_nonfinite(step, logs)
         self._report(self._watch.look(step.readings, step.step), self._on_finding)
