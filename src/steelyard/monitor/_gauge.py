@@ -61,7 +61,7 @@ class Gauge:
         """The readings of now, by weight and metric; nothing is raised for what a weight is."""
         found: dict[tuple[str, str], Reading] = {}
         viewed = _Viewed(self._source)
-        for _, readings in run(self._plan, viewed, memory=bytes_of(self._memory)):
+        for _, readings in run(self._plan, lambda: viewed, memory=bytes_of(self._memory)):
             found |= {(one.address, one.metric): one for one in readings}
         beside = [row for row in self._rows if row.needs in metrics.BESIDE]
         kept = averages(self._source.root) if _AVERAGE in {row.name for row in beside} else {}
