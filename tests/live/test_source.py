@@ -552,3 +552,19 @@ def test_codes_that_wait_for_their_calibration_have_the_shape_of_the_float_weigh
     assert weights["kernel"].dtype == "float32"
     assert weights["quantized_kernel"].dtype == "uint8"
     assert weights["quantized_kernel"].shape == (16, 7)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_a_view_is_what_is_read(dtype):
+    layer = layers.Dense(3, dtype=dtype)
+    layer.build((None, 4))
+    layer.enable_lora(2)
+    layer.lora_kernel_b.assign(np.ones((2, 3)))
+    source = LiveSource(layer)
+    source.specs()
+    for address in ("kernel", "bias", "lora_kernel_a"):
+        seen, read = source.view(address), source.read(address)
+        assert seen.dtype == read.dtype and np.array_equal(seen, read)
+    before = np.array(source.view("bias"))
+    layer.bias.assign(np.ones(3))
+    assert not np.array_equal(source.view("bias"), before)
