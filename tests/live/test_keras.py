@@ -298,3 +298,28 @@ def test_a_layer_that_runs_again_for_the_gradient():
     with keras.RematScope(mode="list_of_layers", layer_names=["one"]):
         assert _keras.recomputes(keras.layers.Dense(1, name="one"))
         assert not _keras.recomputes(keras.layers.Dense(1, name="two"))
+
+
+def test_what_a_training_step_does_and_keeps():
+    """`monitor/` leans on it: the averages of an optimizer, and a step's forward pass and loss."""
+
+    class Own(keras.Sequential):
+        def train_step(self, *given):
+            return super().train_step(*given)
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1), keras.layers.Dropout(0.5)])
+    assert _keras.averages(model) == {}
+    optimizer = keras.optimizers.Adam(use_ema=True)
+    model.compile(keras.optimizers.LossScaleOptimizer(optimizer), "mse")
+    optimizer.build(model.trainable_variables)
+    kept = _keras.averages(model)
+    assert set(kept) == {id(variable) for variable in model.trainable_variables}
+    kernel = model.layers[0].kernel
+    assert kept[id(kernel)].shape == kernel.shape, "'_model_variables_moving_average' has changed"
+    x = np.ones((64, 2), "float32")
+    output = _keras.in_training_mode(model, x)
+    assert np.any(keras.ops.convert_to_numpy(output) == 0), "'_call_has_training_arg' has changed"
+    loss = _keras.loss_of(model, x, x[:, :1], output, None)
+    assert float(loss) > 0, "'_compute_loss' has changed"
+    assert not _keras.has_own_train_step(model)
+    assert _keras.has_own_train_step(Own())

@@ -564,3 +564,19 @@ def test_who_borrows_which_is_told_to_a_notebook():
     shown = sy.weights(model)._repr_html_()
     assert "<summary><b>decoder</b>" in shown and "<i>borrows</i> <a href=" in shown
     assert sy.weights(body).source.links() == []
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+def test_a_view_is_what_is_read(dtype):
+    layer = layers.Dense(3, dtype=dtype)
+    layer.build((None, 4))
+    layer.enable_lora(2)
+    layer.lora_kernel_b.assign(np.ones((2, 3)))
+    source = LiveSource(layer)
+    source.specs()
+    for address in ("kernel", "bias", "lora_kernel_a"):
+        seen, read = source.view(address), source.read(address)
+        assert seen.dtype == read.dtype and np.array_equal(seen, read)
+    before = np.array(source.view("bias"))
+    layer.bias.assign(np.ones(3))
+    assert not np.array_equal(source.view("bias"), before)

@@ -47,6 +47,15 @@ def test_in_each_dtype(dtype):
     assert m.distance_from_init(a, b) == pytest.approx(wanted, rel=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("scale", [1.0, 1e-30])
+def test_moving_on_is_the_distance_and_then_the_same(dtype, scale):
+    a, b = (A * scale).astype(dtype), (B * scale).astype(dtype)
+    wanted = m.distance_from_init(a, b)
+    assert m.moved_on(a, b) == wanted
+    assert np.array_equal(a, b) and m.moved_on(a, b) == 0
+
+
 def test_a_small_step_of_a_large_weight():
     a = np.full(100_000, 1.0, "float32")
     b = a + np.float32(2**-23)  # by the last bit
@@ -59,6 +68,14 @@ def test_zeros():
     assert m.relative_distance(zeros, A) == math.inf
     assert m.relative_distance(A, zeros) == pytest.approx(1)
     assert math.isnan(m.cosine(A, zeros))
+
+
+@pytest.mark.parametrize("entry", [math.nan, math.inf])
+def test_no_angle_with_what_is_not_finite(entry):
+    bad = A.copy()
+    bad[0, 0] = entry
+    assert math.isnan(m.cosine(A, bad))
+    assert math.isnan(m.cosine(bad, A))
 
 
 @pytest.mark.parametrize("angle", [1e-6, 0.3, 1.2])

@@ -3,19 +3,22 @@
 import keras
 import numpy as np
 from keras import layers
+from keras.ops import convert_to_numpy
 from sklearn.datasets import load_digits
 
 IMAGES, LABELS = load_digits(return_X_y=True)
 IMAGES = (IMAGES[:512] / 16).astype("float32")
 LABELS = LABELS[:512].astype("int32")
+KERNELS = ("conv", "hidden", "head")
 
 
-def model(optimizer="adam", **compiled):
+def model(optimizer="adam", convolution=True, **compiled):
     """Everything with a state of its own: statistics, seeds, momenta."""
     keras.utils.set_random_seed(3)
-    inputs = keras.Input((64,), name="pixels")
-    x = layers.Reshape((8, 8, 1))(inputs)
-    x = layers.Conv2D(8, 3, activation="relu", name="conv")(x)
+    x = inputs = keras.Input((64,), name="pixels")
+    if convolution:
+        x = layers.Reshape((8, 8, 1))(inputs)
+        x = layers.Conv2D(8, 3, activation="relu", name="conv")(x)
     x = layers.BatchNormalization(name="norm")(x)
     x = layers.Dropout(0.3, name="drop")(layers.Flatten()(x))
     x = layers.Dense(16, activation="relu", name="hidden")(x)
@@ -26,6 +29,7 @@ def model(optimizer="adam", **compiled):
 
 
 def fit(net, *callbacks, epochs=2, **given):
+    keras.utils.set_random_seed(4)
     data = dict(x=IMAGES, y=LABELS) | given
     return net.fit(**data, batch_size=64, epochs=epochs, verbose=0, callbacks=list(callbacks))
 
@@ -48,8 +52,5 @@ class Keep(keras.callbacks.Callback):
         self.steps.append(self._now())
 
     def _now(self):
-        kernels = {layer.name: layer for layer in self.model.layers}
-        return {
-            name: np.array(kernels[name].kernel.value) if name in kernels else None
-            for name in ("conv", "hidden", "head")
-        }
+        kernels = {layer.name: layer.kernel for layer in self.model.layers if layer.name in KERNELS}
+        return {name: np.array(convert_to_numpy(kernel)) for name, kernel in kernels.items()}

@@ -25,8 +25,8 @@ def view(tensor: Any) -> np.ndarray:
     if _is_narrow(keras.backend.standardize_dtype(tensor.dtype)):
         return to_numpy(tensor)
     if keras.backend.backend() == "torch":
-        tensor = tensor.detach()
-        return np.asarray(tensor if tensor.device.type == "cpu" else tensor.cpu())
+        array: np.ndarray = tensor.detach().cpu().numpy()
+        return array
     return np.asarray(tensor)
 
 

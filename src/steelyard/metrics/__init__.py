@@ -47,6 +47,7 @@ from steelyard.metrics._pairs import cosine as cosine
 from steelyard.metrics._pairs import distance_from_init as distance_from_init
 from steelyard.metrics._pairs import ema_distance as ema_distance
 from steelyard.metrics._pairs import max_abs_difference as max_abs_difference
+from steelyard.metrics._pairs import moved_on as moved_on
 from steelyard.metrics._pairs import relative_distance as relative_distance
 from steelyard.metrics._pairs import subspace_angle as subspace_angle
 from steelyard.metrics._pairs import update_ratio as update_ratio
@@ -135,6 +136,7 @@ __all__ = [
     "median",
     "min",
     "min_unit_norm",
+    "moved_on",
     "mp_bulk_max",
     "mp_bulk_min",
     "mp_sigma",

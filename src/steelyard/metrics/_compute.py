@@ -21,6 +21,9 @@ from steelyard.records import Metric
 # Of these the others are made; they count what is not finite instead of failing on it.
 _COUNTS = ("nan_count", "inf_count", "zero_fraction", "subnormal_fraction", "saturated_fraction")
 
+# Of the values these ask for the sum of the squares alone.
+_NORMS = ("l2_norm", "rms")
+
 
 def compute(
     array: np.ndarray,
@@ -67,7 +70,8 @@ class Subject:
             axes=axes, view=view, compat=compat, eps=eps_of(dtype or array.dtype.name)
         )
         self.budget = budget
-        self.values = Values(array, dtype)
+        more = any(row.needs == "values" and row.name not in _NORMS for row in rows)
+        self.values = Values(array, dtype, all=more)
         self.all = any(row.needs == "spectrum" for row in rows)
 
     def answer(self, row: Metric) -> Answer:

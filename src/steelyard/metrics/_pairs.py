@@ -28,10 +28,11 @@ def relative_distance(a: Any, b: Any) -> float:
 
 @metric("comparison", range="[-1, 1]")
 def cosine(a: Any, b: Any) -> float:
-    """The cosine of the angle between two weights as vectors; NaN where one is 0."""
+    """The cosine of the angle between two weights as vectors; NaN where one is 0 or not finite."""
     a, b = _flat(a, b)
-    norms = Values(a).l2, Values(b).l2
-    if not all(norms):
+    with np.errstate(invalid="ignore"):
+        norms = Values(a).l2, Values(b).l2
+    if not all(norms) or not all(map(math.isfinite, norms)):
         return math.nan
     total = sum(
         float(np.dot(x.astype("float64") / norms[0], y.astype("float64") / norms[1]))
@@ -112,11 +113,9 @@ def _chunks(a: np.ndarray, b: np.ndarray) -> Any:
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:
-    if a.dtype == b.dtype and a.dtype in (np.float32, np.float64):
-        squares, least = _squares(a, b), np.finfo(a.dtype)
-        if least.tiny / least.eps * a.size < squares < math.inf:
-            return math.sqrt(squares)
-    # It over- or underflowed on the way, or is no float: scaled by the largest entry.
+    if a.dtype == b.dtype == np.float32 and math.isfinite(squares := _squares(a, b)):
+        return math.sqrt(squares)
+    # Sums of float64 may over- or underflow on the way: scaled by the largest entry.
     scale = float(np.fmax(Values(a).max_abs, Values(b).max_abs)) if a.size else 0.0
     if scale == 0 or not math.isfinite(scale):
         return scale
@@ -127,12 +126,41 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
     return scale * math.sqrt(total)
 
 
-def _squares(a: np.ndarray, b: np.ndarray) -> float:
-    """The sum of the squares of the differences, in pieces that stay in the cache."""
-    work, total = np.empty(min(_PIECE, a.size), a.dtype), 0.0
-    with np.errstate(invalid="ignore", over="ignore"):
+def _squares(a: np.ndarray, b: np.ndarray, keep: bool = False) -> float:
+    """The sum of the squares of the differences of float32, in pieces that stay in the cache.
+
+    Args:
+        a: Contiguous entries.
+        b: As many.
+        keep: Whether b is put in the place of a on the way.
+    """
+    work, total = np.empty(min(_PIECE, a.size), "float32"), 0.0
+    least = float(np.finfo("float32").tiny / np.finfo("float32").eps) * _PIECE
+    with np.errstate(all="ignore"):
         for start in range(0, a.size, _PIECE):
             x, y = a[start : start + _PIECE], b[start : start + _PIECE]
             moved = np.subtract(y, x, out=work[: x.size])
-            total += float(np.dot(moved, moved))
+            squares = float(np.dot(moved, moved))
+            # If it over- or underflowed: in float64 it cannot.
+            if not least < squares < math.inf and moved.any():
+                wide = moved.astype("float64")
+                squares = float(np.dot(wide, wide))
+            total += squares
+            if keep:
+                x[:] = y
     return total
+
+
+def moved_on(before: np.ndarray, after: np.ndarray) -> float:
+    """`distance_from_init(before, after)`, and then `before` is `after`: in one pass for float32.
+
+    Args:
+        before: Contiguous and writeable.
+        after: Of the same shape.
+    """
+    a, b = _flat(before, after)
+    if a.dtype == b.dtype == np.float32 and before.flags.c_contiguous:
+        return math.sqrt(_squares(a, b, keep=True))
+    distance = _distance(a, b)
+    np.copyto(before, after)
+    return distance

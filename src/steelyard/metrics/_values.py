@@ -34,11 +34,13 @@ class Values:
     Args:
         array: Of any shape. What is neither float32 nor float64 is widened.
         dtype: The name of the dtype that the weight is stored in; that of the array if not given.
+        all: Whether more will be asked than the norm, so that one pass may as well do it all.
     """
 
     xp: Any = np
 
-    def __init__(self, array: np.ndarray, dtype: str | None = None) -> None:
+    def __init__(self, array: np.ndarray, dtype: str | None = None, all: bool = False) -> None:
+        self.all = all
         array = np.asarray(array)
         self.stored_dtype = dtype or array.dtype.name
         if array.dtype not in _FLOATS:
@@ -76,6 +78,14 @@ class Values:
         return _Sums(total, absolute, squares, largest, self.size - nonzero)
 
     @cached_property
+    def _squares(self) -> float:
+        """The sum of the squares alone, unless the others are known or will be asked for."""
+        if self.all or "_sums" in vars(self):
+            return self._sums.squares
+        with np.errstate(invalid="ignore", over="ignore"):
+            return sum(_dot(chunk, chunk) for chunk in self.chunks())
+
+    @cached_property
     def _ends(self) -> tuple[float, float]:
         """Smallest and largest."""
         low, high = np.inf, -np.inf
@@ -88,7 +98,7 @@ class Values:
     def nonfinite(self) -> int:
         """How many entries are NaN or infinite."""
         # The sum of squares is not finite if an entry is not, or if it overflows.
-        if np.isfinite(self._sums.squares):
+        if np.isfinite(self._squares):
             return 0
         return sum(c.size - int(np.count_nonzero(np.isfinite(c))) for c in self.chunks())
 
@@ -134,7 +144,7 @@ class Values:
     @cached_property
     def l2(self) -> float:
         """The root of the sum of squares."""
-        squares = self._sums.squares
+        squares = self._squares
         info = np.finfo(self.flat.dtype)
         if squares > info.tiny / info.eps * self.size and np.isfinite(squares):
             return float(np.sqrt(squares))

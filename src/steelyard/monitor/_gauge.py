@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from steelyard import metrics
 from steelyard.live import LiveSource, averages, to_numpy
-from steelyard.plan import bytes_of, plan_of, run
+from steelyard.plan import bytes_of, one_blas_thread, plan_of, run
 from steelyard.records import Metric, Reading, WeightSpec
 from steelyard.selection import Weights
 
 _START = "distance_from_init"
+# These need of the weight before no more than its norm and how far it is.
+_RATIOS = ("update_ratio", "relative_distance")
 _AVERAGE = "ema_distance"
 _NO_AVERAGE = "the optimizer keeps no moving average of it: use_ema=True would"
 # What its gradient is, or why there is none.
@@ -51,6 +54,8 @@ class Gauge:
         pairs = {row.name for row in self._rows if row.needs == "pair"}
         self._start = self._copies() if _START in pairs else {}
         self._before = self._copies() if pairs - {_START, _AVERAGE} else {}
+        self._ratios_only = pairs - {_START, _AVERAGE} <= set(_RATIOS)
+        self._norms = {at: _norm(value) for at, value in self._before.items()}
 
     def take(self, gradient_of: GradientOf) -> tuple[Reading, ...]:
         """The readings of now, by weight and metric; nothing is raised for what a weight is."""
@@ -60,9 +65,10 @@ class Gauge:
             found |= {(one.address, one.metric): one for one in readings}
         beside = [row for row in self._rows if row.needs in metrics.BESIDE]
         kept = averages(self._source.root) if _AVERAGE in {row.name for row in beside} else {}
-        for spec in self.specs if beside else ():
-            for reading in self._beside(spec, beside, kept, gradient_of):
-                found[reading.address, reading.metric] = reading
+        with one_blas_thread(), np.errstate(all="ignore"):
+            for spec in self.specs if beside else ():
+                for reading in self._beside(spec, beside, kept, gradient_of):
+                    found[reading.address, reading.metric] = reading
         return tuple(found[spec.address, row.name] for spec in self.specs for row in self._rows)
 
     def _beside(
@@ -76,14 +82,30 @@ class Gauge:
                 if row.needs == "gradient":
                     readings.append(_of_gradient(row, address, gradient_of(address)))
                     continue
+                if row.name in _RATIOS and self._ratios_only:
+                    continue
                 other = self._other(row, address, kept)
                 readings.append(_of_pair(row, address, other, value))
-            if address in self._before:
+            if self._ratios_only and address in self._before:
+                ratio = self._ratio(address, value)
+                names = [row for row in rows if row.name in _RATIOS]
+                readings += [replace(ratio, metric=row.name, unit=row.unit) for row in names]
+            elif address in self._before:
                 np.copyto(self._before[address], value)
             return readings
         except Exception as error:  # one weight must not end the others, nor the training
             reason = f"{type(error).__name__}: {error}"
             return [Reading(address, row.name, None, row.unit, "failed", reason) for row in rows]
+
+    def _ratio(self, address: str, value: np.ndarray) -> Reading:
+        """How far the weight went since the reading before, which is that of now afterwards."""
+        before, self._norms[address] = self._norms[address], _norm(value)
+        moved = metrics.moved_on(self._before[address], value)
+        bad = "" if np.isfinite(moved) else said_of_entries(value)
+        if bad or not np.isfinite(before):
+            reason = bad or "before: its norm was not finite"
+            return Reading(address, "", None, "1", "not finite", reason)
+        return Reading(address, "", moved / before if before else np.inf if moved else 0.0)
 
     def _other(self, row: Metric, address: str, kept: dict[int, Any]) -> np.ndarray | None:
         if row.name == _AVERAGE:
@@ -93,6 +115,10 @@ class Gauge:
 
     def _copies(self) -> dict[str, np.ndarray]:
         return {spec.address: self._source.read(spec.address) for spec in self.specs}
+
+
+def _norm(value: np.ndarray) -> float:
+    return float(metrics.l2_norm(value))
 
 
 class _Viewed:
@@ -119,11 +145,19 @@ def _of_pair(row: Metric, address: str, other: np.ndarray | None, value: np.ndar
         return without("not applicable", _NO_AVERAGE)
     if row.name == "subspace_angle" and value.ndim < 2:
         return without("not applicable", f"a number of matrices, not of shape {value.shape}")
-    number = float(getattr(metrics, row.name)(other, value))
+    failure = ""
+    try:
+        number = float(getattr(metrics, row.name)(other, value))
+    except Exception as error:  # the others of this weight go on
+        number, failure = np.nan, f"{type(error).__name__}: {error}"
     if not np.isfinite(number):
         for array, when in ((value, ""), (other, "before: ")):
             if bad := said_of_entries(array):
                 return without("not finite", f"{when}{bad}")
+    if failure:
+        return without("failed", failure)
+    if np.isnan(number):
+        return without("undefined", "one of the two weights is 0")
     return Reading(address, row.name, number, row.unit)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from steelyard.live import LiveSource
 from steelyard.monitor._gauge import said_of_entries
 from steelyard.readings import RunStep
-from steelyard.records import Finding, Reading
+from steelyard.records import Finding, Reading, WeightSpec
 
 # A finite number of one of these says that all entries are finite.
 _TELLING = ("l2_norm", "l1_norm", "max_abs", "rms", "std")
@@ -22,16 +22,19 @@ _PIECE = 1 << 13
 _SHOWN = 3
 
 
-def bad_weights(source: LiveSource, readings: Iterable[Reading]) -> dict[str, str]:
+def bad_weights(
+    source: LiveSource, specs: Iterable[WeightSpec], readings: Iterable[Reading]
+) -> dict[str, str]:
     """The weights of a model with entries that are not finite, and how many of these there are.
 
     Args:
         source: The model.
+        specs: All of its weights.
         readings: What is known of its weights now, so that these need not be read again.
     """
     well = {one.address for one in readings if one.metric in _TELLING and one.status == "ok"}
     bad = {}
-    for spec in source.specs():
+    for spec in specs:
         if spec.address in well or "float" not in spec.dtype:
             continue
         array = source.view(spec.address)
@@ -50,7 +53,7 @@ def bad_gradients(readings: Iterable[Reading]) -> dict[str, str]:
 
 
 def finding_of(
-    kind: str, bad: dict[str, str], now: RunStep, before: Sequence[RunStep], loss: float | None
+    kind: str, bad: dict[str, str], now: RunStep, before: Iterable[RunStep], loss: float | None
 ) -> Finding:
     """One finding for all that became not finite together, at the first of them.
 
@@ -75,10 +78,10 @@ def finding_of(
     return Finding(f"non-finite-{kind}", address, said, _FIX, now.step)
 
 
-def _history(address: str, before: Sequence[RunStep]) -> str:
+def _history(address: str, before: Iterable[RunStep]) -> str:
     """The last finite readings of a weight, and the loss."""
     parts = []
-    for one in before[-_SHOWN:]:
+    for one in list(before)[-_SHOWN:]:
         told = [f"loss {one.logs['loss']:.4g}"] if "loss" in one.logs else []
         told += [
             f"{reading.metric} {reading.value:.4g}"

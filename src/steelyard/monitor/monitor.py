@@ -27,6 +27,7 @@ from steelyard.records import Finding
 from steelyard.selection import Weights
 
 _REMEMBERED = 3
+_TRIES = 3
 
 
 class Monitor(keras.callbacks.Callback):
@@ -120,6 +121,7 @@ class Monitor(keras.callbacks.Callback):
         self._gradients: Gradients | None = None
         self._past: deque[RunStep] = deque(maxlen=_REMEMBERED)
         self._seen: set[str] = set()
+        self._failures: dict[Sink, int] = {}
         self.readings = Readings()
         self.findings: list[Finding] = []
 
@@ -134,7 +136,8 @@ class Monitor(keras.callbacks.Callback):
         self._step = max(self._step, _batches_trained(model))
         self._base, self._seen = self._step, set()
         source = LiveSource(model)
-        selection = Weights(source, source.specs(), source.note, source.also).select(self._select)
+        self._all = source.specs()
+        selection = Weights(source, self._all, source.note, source.also).select(self._select)
         self._gauge = Gauge(selection, self._rows, self._view, self._memory)
         self._watch = Watch(self._limits, selection.specs)
         self._source = source
@@ -146,9 +149,12 @@ class Monitor(keras.callbacks.Callback):
             if self._gradients.reason:
                 self._troubles.tell("measuring gradients", self._gradients.reason)
         info = self._info(model)
+        self._failures = {}
         for sink in self._sinks:
+            self._failures[sink] = _TRIES
             with self._troubles.kept(f"opening {sink.name}"):
                 sink.begin(info, self._step)
+                self._failures[sink] = 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Note which epoch it is."""
@@ -159,7 +165,7 @@ class Monitor(keras.callbacks.Callback):
         if self._gradients is None:
             return
         self._gradients.forget()
-        last = self.params.get("steps") if self.params else None
+        last = self._steps_in_epoch()
         with self._troubles.kept("the function `every`"):
             if self._schedule.at_epochs:
                 wanted = last is not None and batch == last - 1
@@ -170,7 +176,9 @@ class Monitor(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Measure, if it is time, and look whether the loss is finite."""
-        before, self._step = self._step, self._base + batch + 1
+        # Of many steps at once Keras says where they would have ended if there were so many.
+        steps = self._steps_in_epoch() or batch + 1
+        before, self._step = self._step, self._base + min(batch + 1, steps)
         due = False
         with self._troubles.kept("the function `every`"):
             due = self._schedule.due(before, self._step)
@@ -184,11 +192,9 @@ class Monitor(keras.callbacks.Callback):
         if self._schedule.at_epochs:
             self._measure(logs)
         for sink in self._sinks:
-            with self._troubles.kept(f"writing to {sink.name}"):
-                if isinstance(sink, LogsSink) and logs is not None:
-                    sink.into(logs)
-                if sink.wants_weights:
-                    self._show_weights(sink)
+            if isinstance(sink, LogsSink) and logs is not None:
+                sink.into(logs)
+        self._write(self._show_weights)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Close what was opened."""
@@ -207,14 +213,12 @@ class Monitor(keras.callbacks.Callback):
             self.readings = Readings(
                 readings, {**self._info(model), "step": step.step, "epoch": step.epoch}
             )
-            for reading in readings:
-                if reading.status == "failed":
-                    self._troubles.tell(f"measuring {reading.metric}", reading.reason)
         if step is None:
             return
-        for sink in self._sinks:
-            with self._troubles.kept(f"writing to {sink.name}"):
-                sink.take(step)
+        for reading in step.readings:
+            if reading.status == "failed":
+                self._troubles.tell(f"measuring {reading.metric}", reading.reason)
+        self._write(lambda sink: sink.take(step), counts=True)
         self._look_for_nonfinite(step, logs)
         self._report(self._watch.look(step.readings, step.step), self._on_finding)
         self._past.append(step)
@@ -225,7 +229,7 @@ class Monitor(keras.callbacks.Callback):
         with self._troubles.kept("looking for weights that are not finite"):
             del model  # its weights are those of now
             bad = {
-                "weight": bad_weights(self._source, step.readings),
+                "weight": bad_weights(self._source, self._all, step.readings),
                 "gradient": bad_gradients(step.readings),
             }
             loss = None if _finite(logs) else logs["loss"]
@@ -237,13 +241,27 @@ class Monitor(keras.callbacks.Callback):
             self._seen = {kind for kind, which in bad.items() if which}
         self._report(found, self._on_nonfinite)
 
+    def _write(self, write: Callable[[Sink], None], counts: bool = False) -> None:
+        """To each sink, unless steps could not be written to it so often in a row."""
+        for sink in self._sinks:
+            failed = self._failures.get(sink, 0)
+            if failed >= _TRIES:
+                continue
+            self._failures[sink] = failed + counts
+            with self._troubles.kept(f"writing to {sink.name}"):
+                write(sink)
+                self._failures[sink] = 0 if counts else failed
+
+    def _steps_in_epoch(self) -> int | None:
+        """How many batches an epoch has, if Keras knows."""
+        steps = (self.params or {}).get("steps")
+        return None if steps is None else int(steps)
+
     def _report(self, findings: list[Finding], action: Action) -> None:
         """Keep findings, hand them to the sinks, and do what is to be done."""
         self.findings += findings
         for finding in findings:
-            for sink in self._sinks:
-                with self._troubles.kept(f"writing to {sink.name}"):
-                    sink.found(finding)
+            self._write(_telling(finding))
         try:
             act(action, findings, self._trained, self._troubles)
         except Exception:
@@ -256,7 +274,7 @@ class Monitor(keras.callbacks.Callback):
 
     def _show_weights(self, sink: Sink) -> None:
         assert self._gauge is not None
-        for spec in self._gauge.specs:
+        for spec in self._gauge.specs if sink.wants_weights else ():
             sink.weight(self._step, spec.address, self._source.view(spec.address))
 
     def _moment(self, readings: Iterable[Any], logs: Any) -> RunStep:
@@ -283,6 +301,10 @@ class Monitor(keras.callbacks.Callback):
             "backend": keras.backend.backend(),
             "keras": keras.__version__,
         }
+
+
+def _telling(finding: Finding) -> Callable[[Sink], None]:
+    return lambda sink: sink.found(finding)
 
 
 def _batches_trained(model: keras.Model) -> int:

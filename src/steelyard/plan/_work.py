@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -85,7 +87,18 @@ class Work:
 
 def one_blas_thread() -> AbstractContextManager[object]:
     """BLAS computes in the thread that calls it, for the while."""
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    loaded = tuple(name in sys.modules for name in _BRING_BLAS)
+    limits: AbstractContextManager[object] = _libraries(loaded).limit(limits=1, user_api="blas")
     return limits
+
+
+# With each of these, another BLAS may be in the process.
+_BRING_BLAS = ("numpy", "scipy.linalg", "torch", "tensorflow", "jaxlib")
+
+
+@functools.cache
+def _libraries(loaded: tuple[bool, ...]) -> Any:
+    """The BLAS libraries of this process; to look for them takes milliseconds."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
