@@ -75,8 +75,9 @@ def as_called(app, what, name, thing, options, written, returns):
 
 
 def asked_by_keras(app, what, name, thing, skip, options):
-    """Leaves out the methods that Keras asks of each layer."""
-    asked = inspect.isroutine(thing) and hasattr(keras.Layer, name)
+    """Leaves out the methods that Keras asks of each layer and of each callback."""
+    hosts = (keras.Layer, keras.callbacks.Callback)
+    asked = inspect.isroutine(thing) and any(hasattr(host, name) for host in hosts)
     return True if asked and not name.startswith("_") else None
 
 
