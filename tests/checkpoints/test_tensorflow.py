@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from tests.checkpoints.tables import HEADER, block, entry, field, table, varint
+from tests.hostile.tables import HEADER, block, entry, field, table, varint
 
 from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._crc32c import masked_crc32c
