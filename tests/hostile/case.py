@@ -19,14 +19,14 @@ class Listed:
         codes: Of the findings of a Keras file.
         note: What the note must have in it.
         values: Some of the values, as lists, by address.
-        unread: Whether no weight of it must be readable.
+        unread: What the error must have in it, if one of its weights must not be read.
     """
 
     count: int | None = None
     codes: tuple[str, ...] = ()
     note: str = ""
     values: dict[str, Any] = field(default_factory=dict)
-    unread: bool = False
+    unread: str = ""
 
 
 @dataclass(frozen=True)

@@ -134,9 +134,9 @@ def _many_lists(file: Any) -> None:
 
 
 BOMBS = {
-    "shape": (_shape, Listed(3, ("bomb",))),
-    "chunk": (_chunk, Listed(3, ("bomb",))),
-    "double-deflate": (_twice, Listed(3, ("bomb",))),
+    "shape": (_shape, Listed(3, ("bomb",), unread="declares")),
+    "chunk": (_chunk, Listed(3, ("bomb",), unread="declares")),
+    "double-deflate": (_twice, Listed(3, ("bomb",), unread="declares")),
     "deep-groups": (_deep, Refused("deep", limit=True)),
     "cycle": (_cycle, Listed(2, ("alias",))),
     "aliases": (_aliases, Listed(3, ("alias",))),
