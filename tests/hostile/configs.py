@@ -84,6 +84,8 @@ def code() -> Iterator[Case]:
                 continue  # the config goes through one parser
             make = partial(config_in, name, config=_with(layer))
             yield Case("code", name, what.replace(" ", "-"), make, Listed(2))
+        same = _with(*[{"class_name": "Model", "config": {"name": "m", "layers": [DENSE]}}] * 3000)
+        yield Case("bombs", name, "shared-layers", partial(config_in, name, config=same), Listed())
         everything = _with(*_hostile_layers().values())
         yield Case("code", name, "all", partial(config_in, name, config=everything), Listed(2))
 

@@ -110,6 +110,23 @@ def _many(file: Any) -> None:
         _vars(file).create_group(str(n))
 
 
+def _long_number(file: Any) -> None:
+    file.create_group(f"{_top(file)}/dense_{'9' * 5000}/vars")["0"] = np.ones(3, "float32")
+
+
+def _many_weights(file: Any) -> None:
+    group = _vars(file)
+    for n in range(4000):
+        group[str(n)] = np.float32(n)
+
+
+def _many_added(file: Any) -> None:
+    """Weights each of which might be that of another, by its name."""
+    added = _vars(file).parent.create_group("steelyard_added/vars")
+    for n in range(2000):
+        _vars(file)[f"w{n}"], added[f"w{n}_u"] = np.float32(n), np.float32(n)
+
+
 def _long_text(file: Any) -> None:
     """A name that stands for 100 GB of text."""
     kind = h5py.h5t.C_S1.copy()
@@ -144,6 +161,9 @@ BOMBS = {
     "long-name": (_long_name, Refused(limit=True)),
     "long-list": (_long_list, Refused(limit=True)),
     "many-lists": (_many_lists, Refused(limit=True)),
+    "long-number": (_long_number, Listed(3)),
+    "many-weights": (_many_weights, Listed(4002)),
+    "many-added": (_many_added, Listed()),
     "long-text": (_long_text, Listed(2)),
 }
 
