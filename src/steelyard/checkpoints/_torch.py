@@ -22,7 +22,7 @@ from steelyard.checkpoints._zip import Archive
 from steelyard.errors import CheckpointError, LimitError
 
 _MOST_PICKLE = 32 << 20
-_MOST_VALUES = 1_000_000
+_MOST_VALUES = 300_000
 _MOST_DEPTH = 64
 # The first bytes before PyTorch 1.6: a pickle of a number, and then more pickles.
 _OLD = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
