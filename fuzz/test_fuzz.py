@@ -1,4 +1,4 @@
-"""A short run of each target; `FUZZ_SECONDS` (40, so that it is a minute with all starts) are shared."""
+"""A short run of each target; they share `FUZZ_SECONDS`: 40, which is a minute with all starts."""
 
 import os
 
