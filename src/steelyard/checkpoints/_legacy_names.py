@@ -81,9 +81,7 @@ def _named(path: str, name: str, weight: str, held: Layer, model: Made) -> Named
     return along(path, top, held, segments[at:], model.trainable is not False)
 
 
-def along(
-    stored: str, way: list[str], held: Made | Layer, steps: list[str], trains: bool
-) -> Named:
+def along(stored: str, way: list[str], held: Made | Layer, steps: list[str], trains: bool) -> Named:
     """The variable to which the names in its path lead, from a layer down.
 
     Args:
