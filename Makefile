@@ -3,6 +3,7 @@
 # make check  style, types, structure, sizes
 # make bench  the figures that the README states
 # make docs   the site: .build/docs/index.html
+# make fuzz   fuzz the readers of files (FUZZ_SECONDS=3600 in all, two at a time)
 # make clean  remove everything that these made
 #
 # Each makes what it needs in .venv and, when nothing has changed, starts at once.
@@ -10,6 +11,7 @@
 PYTHON ?= python3
 BACKENDS ?= tensorflow jax torch
 TEST_OPTIONS ?=
+FUZZ_SECONDS ?= 3600
 # The lowest Keras that the package promises; its tests run beside those of the newest.
 OLDEST_KERAS := 3.13.0
 
@@ -28,7 +30,7 @@ BACKEND_EXTRAS := $(subst $(space),$(comma),$(patsubst tensorflow,tensorflow-cpu
 WITH_JAX := $(if $(filter jax,$(BACKENDS)),orbax-checkpoint)
 TEST_STAMP := $(STAMPS)/test-$(subst $(space),-,$(strip $(BACKENDS)))
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench fuzz docs clean
 # All of them write into one .venv.
 .NOTPARALLEL:
 
@@ -52,6 +54,9 @@ bench: $(TEST_STAMP) $(STAMPS)/peers
 
 docs: .build/docs/made
 	@echo "The site is at .build/docs/index.html"
+
+fuzz: $(TEST_STAMP)
+	$(BIN)/python fuzz/run.py --seconds $(FUZZ_SECONDS) --jobs 2
 
 clean:
 	rm -rf $(VENV) .build .mypy_cache .pytest_cache .ruff_cache dist

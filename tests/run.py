@@ -1,4 +1,5 @@
-"""The whole suite: what needs no Keras once, the rest per backend and on the oldest Keras.
+"""The whole suite: what needs no Keras once, the rest per backend and on the oldest Keras; a minute
+of fuzzing.
 
 A Keras backend is chosen for a whole process, so each is a pytest process of its own. The failures
 of each are printed in full, then a table, and as the last line pytest's summary over all of them.
@@ -97,7 +98,7 @@ def jobs_for(backends: list[str]) -> list[Job]:
     oldest = Job(f"oldest Keras, {backend}", "not no_keras", backend, there, OLDEST)
     # Torch is the quickest to end with.
     jobs.insert(sum(job.backend != "torch" for job in jobs), oldest)
-    return [*jobs, Job("no Keras", "no_keras")]
+    return [*jobs, Job("no Keras", "no_keras"), Job("fuzzing", "fuzz", paths=("fuzz",))]
 
 
 def environment(job: Job, in_turn: bool = False) -> dict[str, str]:

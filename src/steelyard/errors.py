@@ -108,7 +108,15 @@ class SourceError(SteelyardError):
 
 
 class CheckpointError(SteelyardError):
-    """A file that cannot be read as a checkpoint."""
+    """A file that cannot be read as a checkpoint.
+
+    The message may have names in it that somebody else chose: what a terminal would not print as a
+    character is escaped.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+        super().__init__("".join(escaped))
 
 
 class LimitError(CheckpointError):

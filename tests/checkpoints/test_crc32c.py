@@ -1,9 +1,18 @@
 import numpy as np
 import pytest
 
+from steelyard.checkpoints import _crc32c
 from steelyard.checkpoints._crc32c import crc32c, masked_crc32c
 
 pytestmark = pytest.mark.no_keras
+
+
+@pytest.fixture(params=["ours", "the package's"], autouse=True)
+def whose(request, monkeypatch):
+    if request.param == "ours":
+        monkeypatch.setattr(_crc32c, "_library", lambda: None)
+    elif not _crc32c.is_quick():
+        pytest.skip("google-crc32c is not installed")
 
 
 @pytest.mark.parametrize(
@@ -34,9 +43,26 @@ def slowly(data):
 
 def test_any_length():
     data = np.random.default_rng(0).integers(0, 256, 5000, "uint8").tobytes()
-    for length in (*range(20), 255, 256, 257, 511, 512, 513, 1024, 4095, 4097, 5000):
+    for length in (
+        *range(20),
+        255,
+        256,
+        257,
+        511,
+        512,
+        513,
+        1024,
+        4095,
+        4097,
+        5000,
+    ):  # ours goes by lanes
         assert crc32c(data[:length]) == slowly(data[:length])
 
 
 def test_the_mask():
     assert masked_crc32c(b"") == 0xA282EAD8
+
+
+def test_several_pieces():
+    data = np.random.default_rng(0).integers(0, 256, (2 << 20) + 5, "uint8")
+    assert crc32c(data) == _crc32c._in_lanes(data)

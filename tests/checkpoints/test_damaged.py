@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 import pytest
-from tests.checkpoints.tables import HEADER, entry, table
 from tests.checkpoints.zarrs import orbax
+from tests.hostile.tables import HEADER, entry, table
 
 from steelyard.checkpoints._crc32c import masked_crc32c
 from steelyard.checkpoints._npz import open_npz

@@ -1,10 +1,8 @@
 """Files that were made to hurt, or that broke: an error or an honest listing, in bounded time."""
 
-import json
 import os
 import random
 import signal
-import struct
 import subprocess
 import time
 import zipfile
@@ -64,16 +62,6 @@ def test_links_are_reported_and_not_followed(good, tmp_path):
     assert len(source.specs()) == 6
 
 
-def test_hard_links_in_a_cycle_end(good):
-    def make(file):
-        file["layers/dense/again"] = file["layers"]
-        file["layers/dense/root"] = file["/"]
-
-    source = open_hdf5_checkpoint(_put(good, make))
-    assert _codes(source) == ["alias"]
-    assert len(source.specs()) == 6
-
-
 def test_five_thousand_names_of_one_dataset_are_one_weight(good):
     def make(file):
         for n in range(5000):
@@ -82,39 +70,6 @@ def test_five_thousand_names_of_one_dataset_are_one_weight(good):
     source = open_hdf5_checkpoint(_put(good, make))
     assert len(source.specs()) == 6
     assert len(source.findings) == 5000
-
-
-def test_data_in_another_file_stay_there(good, tmp_path):
-    secret = tmp_path / "secret"
-    secret.write_bytes(b"x" * 64)
-
-    def make(file):
-        group = file.create_group("layers/dense_3/vars")
-        group.create_dataset("0", (16,), "float32", external=[(str(secret), 0, 64)])
-        layout = h5py.VirtualLayout((3, 4), "float32")
-        layout[:] = h5py.VirtualSource(str(secret), "a", (3, 4))
-        group.create_virtual_dataset("1", layout)
-
-    source = open_hdf5_checkpoint(_put(good, make))
-    assert _codes(source) == ["external", "virtual"]
-    assert len(source.specs()) == 6
-
-
-def test_groups_three_thousand_deep(good):
-    source = _put(good, lambda file: file.create_group("/".join("d" * 3000)))
-    with pytest.raises(LimitError, match="deep"):
-        open_hdf5_checkpoint(source)
-
-
-def test_a_shape_that_stores_nothing_is_listed_and_not_read(good):
-    def make(file):
-        group = file.create_group("layers/dense_3/vars")
-        group.create_dataset("0", (1 << 20, 1 << 20), "float32", chunks=(64, 64))
-
-    source = open_hdf5_checkpoint(_put(good, make))
-    assert _codes(source) == ["bomb"]
-    with pytest.raises(LimitError, match="declares"):
-        source.read("dense_3/kernel")
 
 
 def test_too_many_objects(good, monkeypatch):
@@ -182,15 +137,6 @@ def test_narrow_floats_that_are_native_are_not_widened(good):
 
 
 # --- Damage ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("part", [0, 4, 9, 96, 0.3, 0.6, 0.9, -1])
-def test_cut_off(good, part):
-    data = good.read_bytes()
-    keep = part if part > 1 or part == 0 else int(len(data) * part) if part > 0 else len(data) - 1
-    good.write_bytes(data[:keep])
-    with pytest.raises(CheckpointError):
-        open_hdf5_checkpoint(good)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -293,19 +239,6 @@ def test_what_is_no_file(tmp_path):
         open_hdf5_checkpoint("/dev/null")
 
 
-@pytest.mark.parametrize("name", ["../x.h5", "/etc/passwd", "a/b.h5", "..", "missing.h5"])
-def test_a_shard_elsewhere(tmp_path, name):
-    (tmp_path / "x.weights.json").write_text(json.dumps({"weight_map": {"/vars": name}}))
-    with pytest.raises(CheckpointError):
-        open_hdf5_checkpoint(tmp_path / "x.weights.json")
-
-
-def test_json_that_is_too_deep(tmp_path):
-    (tmp_path / "x.weights.json").write_text('{"weight_map": ' + "[" * 100_000)
-    with pytest.raises(CheckpointError):
-        open_hdf5_checkpoint(tmp_path / "x.weights.json")
-
-
 # --- The archive ----------------------------------------------------------------------------------
 
 
@@ -322,87 +255,6 @@ def test_the_good_archive_is_read(good, tmp_path):
     source = open_hdf5_checkpoint(_archive(tmp_path / "x.keras", good))
     assert len(source.specs()) == 6
     assert source.findings == ()
-
-
-def test_names_that_lead_out_are_reported(good, tmp_path):
-    names = {"../../evil": b"x", "/abs": b"x", "C:\\evil": b"x"}
-    source = open_hdf5_checkpoint(_archive(tmp_path / "x.keras", good, **names))
-    assert [odd.code for odd in source.findings] == ["zip-name"] * 3
-    assert len(source.specs()) == 6
-    assert sorted(os.listdir(tmp_path)) == ["good.weights.h5", "x.keras"]
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_name_twice(good, tmp_path):
-    _archive(tmp_path / "x.keras", good)
-    with zipfile.ZipFile(tmp_path / "x.keras", "a") as archive:
-        archive.writestr("config.json", b"{}")
-    with pytest.raises(CheckpointError, match="there twice"):
-        open_hdf5_checkpoint(tmp_path / "x.keras")
-
-
-def _central(data, name):
-    """Where the entry of a member begins in the directory."""
-    start = struct.unpack("<L", data[-6:-2])[0]
-    return data.rindex(name, start) - 46
-
-
-@pytest.mark.parametrize(
-    ("what", "at", "value"),
-    [
-        ("overlap", 42, b"\0\0\0\0"),
-        ("size", 24, b"\xff\xff\x00\x00"),
-        ("packed size", 20, b"\xff\xff\x00\x00"),
-        ("encrypted", 8, b"\x01\0"),
-        ("method", 10, b"\x0e\0"),
-        ("beyond", 42, b"\xf0\xff\xff\x7f"),
-    ],
-)
-def test_a_directory_that_contradicts_the_members(good, tmp_path, what, at, value):
-    data = bytearray(_archive(tmp_path / "x.keras", good).read_bytes())
-    place = _central(data, b"model.weights.h5") + at
-    data[place : place + len(value)] = value
-    (tmp_path / "x.keras").write_bytes(data)
-    with pytest.raises(CheckpointError):
-        open_hdf5_checkpoint(tmp_path / "x.keras")
-
-
-def test_a_member_that_inflates_to_more_than_it_says(good, tmp_path):
-    with zipfile.ZipFile(tmp_path / "x.keras", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("model.weights.h5", b"\0" * 50_000_000)
-    data = bytearray((tmp_path / "x.keras").read_bytes())
-    place = _central(data, b"model.weights.h5") + 24
-    data[place : place + 4] = data[22:26] = struct.pack("<L", 1000)
-    (tmp_path / "x.keras").write_bytes(data)
-    with pytest.raises(CheckpointError, match="more than it announces"):
-        open_hdf5_checkpoint(tmp_path / "x.keras")
-
-
-def test_a_member_that_says_it_inflates_to_too_much(good, tmp_path):
-    with zipfile.ZipFile(tmp_path / "x.keras", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("model.weights.h5", b"\0" * 1000)
-    data = bytearray((tmp_path / "x.keras").read_bytes())
-    place = _central(data, b"model.weights.h5") + 24
-    data[place : place + 4] = data[22:26] = struct.pack("<L", 1 << 31)
-    (tmp_path / "x.keras").write_bytes(data)
-    with pytest.raises(LimitError, match="that unpack to"):
-        open_hdf5_checkpoint(tmp_path / "x.keras")
-
-
-def test_twenty_thousand_members(good, tmp_path):
-    with zipfile.ZipFile(tmp_path / "x.keras", "w") as archive:
-        for n in range(20_000):
-            archive.writestr(str(n), b"")
-    with pytest.raises(LimitError, match="20,000 members"):
-        open_hdf5_checkpoint(tmp_path / "x.keras")
-
-
-@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.99])
-def test_a_cut_archive(good, tmp_path, part):
-    data = _archive(tmp_path / "x.keras", good).read_bytes()
-    (tmp_path / "x.keras").write_bytes(data[: int(len(data) * part)])
-    with pytest.raises(CheckpointError):
-        open_hdf5_checkpoint(tmp_path / "x.keras")
 
 
 @pytest.mark.parametrize(

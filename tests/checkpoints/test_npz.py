@@ -218,6 +218,15 @@ def test_a_damaged_array_is_told(tmp_path):
             open_npz(tmp_path / "x.npz").read("a")
 
 
+def test_a_large_array_is_summed_too(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.ones(2 << 20))
+    data = bytearray((tmp_path / "x.npz").read_bytes())
+    data[12 << 20] ^= 1
+    (tmp_path / "x.npz").write_bytes(data)
+    with pytest.raises(CheckpointError, match="checksum"):
+        open_npz(tmp_path / "x.npz").read("a")
+
+
 def test_a_zip_of_something_else(tmp_path):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

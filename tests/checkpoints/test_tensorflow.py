@@ -6,8 +6,9 @@ import time
 
 import numpy as np
 import pytest
-from tests.checkpoints.tables import HEADER, block, entry, field, table, varint
+from tests.hostile.tables import HEADER, block, entry, field, table, varint
 
+from steelyard.checkpoints import _crc32c
 from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._crc32c import masked_crc32c
 from steelyard.checkpoints._object_graph import addresses, in_order, is_bookkeeping
@@ -87,6 +88,22 @@ def test_a_packed_table_and_wrong_checksums(put):
         put([HEADER, (b"a", FINE)], crc=1)
     with pytest.raises(CheckpointError, match="damaged: its checksum"):
         put([HEADER, (b"a", entry(crc=1))]).read("a")
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_large_array_is_summed_where_that_is_quick(put, monkeypatch, quick):
+    """Without the package it would take many times as long as to read it."""
+    if quick:
+        pytest.importorskip("google_crc32c", reason="it is what makes it quick")
+    else:
+        monkeypatch.setattr(_crc32c, "_library", lambda: None)
+    data = bytes(2 << 20)
+    source = put([HEADER, (b"a", entry((1 << 19,), size=2 << 20, crc=1))], data)
+    if not quick:
+        assert source.read("a").size == 1 << 19
+        return
+    with pytest.raises(CheckpointError, match="damaged: its checksum"):
+        source.read("a")
 
 
 def test_tables_that_are_none(put):

@@ -129,6 +129,23 @@ def test_a_file_without_checksums(path):
         set_crc32(True)
 
 
+@pytest.mark.parametrize("how", ["whole", "turned", "part"])
+def test_damage_is_told_where_a_tensor_is_all_of_its_storage(path, how):
+    tensor = torch.arange(12.0).reshape(3, 4)
+    tensor = {"whole": tensor, "turned": tensor.T, "part": tensor[1:]}[how]
+    torch.save({"a": tensor}, path)
+    data = bytearray(path.read_bytes())
+    at = data.index(np.arange(12, dtype="float32").tobytes()) + 5 * 4
+    data[at] ^= 1
+    path.write_bytes(data)
+    source = open_torch(path)
+    if how == "part":  # to sum it, more would have to be read than was asked for
+        assert source.read("a")[0, 1] != 5
+        return
+    with pytest.raises(CheckpointError, match="checksum"):
+        source.read("a")
+
+
 class Call:
     """What pickles as a call of a function."""
 

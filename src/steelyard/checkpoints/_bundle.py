@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from steelyard.checkpoints._bytes import Bytes
-from steelyard.checkpoints._crc32c import masked_crc32c
+from steelyard.checkpoints._crc32c import is_quick, masked_crc32c
 from steelyard.checkpoints._protobuf import as_bytes, as_number, fields, varint
-from steelyard.checkpoints._sorted_table import CHECKED, sorted_entries
+from steelyard.checkpoints._sorted_table import sorted_entries
 from steelyard.checkpoints._tensor import Tensor, checked_shape, read_rows, read_tensor
 from steelyard.errors import CheckpointError, LimitError
 
@@ -35,7 +35,9 @@ DTYPES = {
 }
 STRING = 7
 _MOST_FILES = 512
-_MOST_STRING = 64 << 20
+_MOST_STRING = 32 << 20
+# Of larger arrays, the checksum is looked at only if that is quick.
+_CHECKED = 1 << 20
 
 
 @dataclass(slots=True)
@@ -97,10 +99,11 @@ class Bundle:
         return tensor
 
     def load(self, key: str) -> np.ndarray:
-        """The stored array; of one that is small, the checksum is looked at."""
+        """The stored array; its checksum is looked at if that is quick."""
         told = self.told[key]
         found = read_tensor(self.file(told), self.tensor(key))
-        if told.size <= CHECKED and masked_crc32c(found.reshape(-1).view("uint8")) != told.crc:
+        checked = told.size <= _CHECKED or is_quick()
+        if checked and masked_crc32c(found.reshape(-1).view("uint8")) != told.crc:
             raise CheckpointError(f"{self.path}: {key!r:.100} is damaged: its checksum is another")
         return found
 
@@ -119,7 +122,7 @@ class Bundle:
         if length != len(found):
             raise CheckpointError(f"{self.path}: {key!r:.100} has another length than it says")
         summed = length.to_bytes(4, "little") + data[at:]
-        if length < CHECKED and masked_crc32c(summed) != told.crc:
+        if masked_crc32c(summed) != told.crc:
             raise CheckpointError(f"{self.path}: {key!r:.100} is damaged: its checksum is another")
         return found
 

@@ -29,8 +29,8 @@ class Bytes:
         try:
             # A pipe would wait for a writer; a device could do anything.
             self._file = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            raise CheckpointError(f"{self.path}: {error.strerror}") from error
+        except (OSError, ValueError) as error:  # a name with a zero byte in it is a ValueError
+            raise CheckpointError(f"{self.path}: {_why(error)}") from error
         self._first = os.fstat(self._file)
         if not stat.S_ISREG(self._first.st_mode):
             self.close()  # and not once more when this is collected: the number may be another's
@@ -100,3 +100,7 @@ class Bytes:
     def __del__(self) -> None:
         if getattr(self, "_file", -1) >= 0:
             self.close()
+
+
+def _why(error: OSError | ValueError) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -19,7 +19,7 @@ from steelyard.checkpoints._hdf5_types import dtype_name
 _ATTRIBUTES = ("name", "model_config", "training_config", "keras_version", "backend")
 _LISTS = ("layer_names", "weight_names")
 _WEAK = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "an external link"}
-_LONGEST = 64 << 20  # of one attribute, in bytes
+_MOST_TEXT = 32 << 20  # bytes of all paths and attributes; Keras itself parts those above 64 KB
 
 
 class Excess(Exception):
@@ -40,6 +40,7 @@ class Listing:
         self.tensors: list[dict[str, Any]] = []
         self.odd: list[tuple[str, str, str]] = []
         self._seen: dict[int, str] = {}
+        self._texts_read = self._names_read = 0
 
     def run(self) -> dict[str, Any]:
         """Walks, and gives what was found as plain values."""
@@ -57,6 +58,7 @@ class Listing:
         for number, name in enumerate(group):
             self._check_count(number)
             here = f"{path}/{name.decode('utf-8', 'backslashreplace')}".lstrip("/")
+            self._count_text(len(here))
             kind = group.links.get_info(name).type
             if kind != h5py.h5l.TYPE_HARD:
                 self._report("link", here, f"{_WEAK.get(kind, 'a link')}, not followed")
@@ -76,6 +78,11 @@ class Listing:
         # What is odd counts too: a million soft links are as long to list as a million groups.
         if len(self._seen) + len(self.odd) > self.limits["count"] or more > self.limits["count"]:
             raise Excess(f"it holds more than {self.limits['count']:,} objects")
+
+    def _count_text(self, more: int) -> None:
+        self._texts_read += more
+        if self._texts_read > _MOST_TEXT:
+            raise Excess(f"its names and attributes take more than {_MOST_TEXT:,} bytes")
 
     def _is_known(self, member: Any, path: str) -> bool:
         address = h5py.h5o.get_info(member).addr
@@ -129,26 +136,35 @@ class Listing:
         parts: list[str] = []
         number = 0
         while h5py.h5a.exists(group, f"{name}{number}".encode()):
+            self._count_text(64)
             parts += self._list(group, f"{name}{number}".encode())
             self._check_count(number)
             number += 1
         return parts if number else None
 
     def _list(self, group: Any, name: bytes) -> list[str]:
+        self._names_read += h5py.h5a.open(group, name).get_space().get_simple_extent_npoints()
+        self._check_count(self._names_read)
         value = self._value(group, name)
-        return [] if value is None else [_as_text(x) for x in np.asarray(value).reshape(-1)]
+        if value is None or isinstance(value, h5py.Empty):
+            return []
+        found = [_as_text(x) for x in np.asarray(value).reshape(-1)]
+        self._count_text(sum(map(len, found)))
+        return found
 
     def _text(self, thing: Any, name: bytes) -> str:
         if not h5py.h5a.exists(thing, name):
             return ""
         value = self._value(thing, name)
-        return _as_text(value) if isinstance(value, str | bytes | np.bytes_) else ""
+        text = _as_text(value) if isinstance(value, str | bytes | np.bytes_) else ""
+        self._count_text(len(text))
+        return text
 
     def _value(self, thing: Any, name: bytes) -> Any:
         held = h5py.h5a.open(thing, name)
         size = held.get_space().get_simple_extent_npoints() * held.get_type().get_size()
-        if size > _LONGEST:
-            raise Excess(f"the attribute {name.decode()!r} takes more than {_LONGEST:,} bytes")
+        if size > _MOST_TEXT:
+            raise Excess(f"the attribute {name.decode()!r} takes more than {_MOST_TEXT:,} bytes")
         wrapped = h5py.Group(thing) if isinstance(thing, h5py.h5g.GroupID) else h5py.Dataset(thing)
         return wrapped.attrs[name.decode()]
 

@@ -62,9 +62,9 @@ def of_container(place: Place, group: Group, segment: str) -> list[Place]:
     below = []
     filled = {key: held for key, held in group.children.items() if not held.is_empty}
     stems = {re.sub(r"_\d+$", "", key) for key in group.children}
-    in_order = sorted(group.children, key=natural)
+    index_of = {key: n for n, key in enumerate(sorted(group.children, key=natural))}
     for key, held in filled.items():
-        index = str(in_order.index(key)) if len(stems) == 1 else key
+        index = str(index_of[key]) if len(stems) == 1 else key
         naming = "inferred" if len(stems) == 1 else "unknown"
         where = child(place, held, f"{segment}/{index}".lstrip("/"), guessed(key), naming)
         below += [where] if held.is_layer else of_container(where, held, "")

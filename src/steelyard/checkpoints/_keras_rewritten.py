@@ -7,6 +7,7 @@ and what is stored, and no effective value.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -28,16 +29,22 @@ def marked(named: list[Named], config: Any) -> list[Named]:
         config: The parsed config of the model; None without one.
     """
     taken = dict(_parametrized(config, ()))
+    added = sorted(one.address for one in named if f"/{ADDED}/" in f"/{one.stored}")
     for one in named:  # without a config, what lies beside a weight tells
-        holder, _, name = one.address.rpartition("/")
-        for other in named:
-            if f"/{ADDED}/" in f"/{other.stored}" and other.address.startswith(f"{one.address}_"):
-                taken.setdefault(f"{holder}/{name}".lstrip("/"), "")
-    lost = {way for way in taken if not any(way in (o.address, *o.aliases) for o in named)}
+        if _first_below(added, f"{one.address}_"):
+            taken.setdefault(one.address.lstrip("/"), "")
+    there = {way for one in named for way in (one.address, *one.aliases)}
+    lost = sorted(set(taken) - there)
     return [replace(one, parametrized=_by(one, taken, lost)) for one in named]
 
 
-def _by(one: Named, taken: dict[str, str], lost: set[str]) -> str | None:
+def _first_below(ways: list[str], beginning: str) -> str:
+    """The first of the sorted ways that begins like this; "" if none does."""
+    at = bisect_left(ways, beginning)
+    return ways[at] if at < len(ways) and ways[at].startswith(beginning) else ""
+
+
+def _by(one: Named, taken: dict[str, str], lost: list[str]) -> str | None:
     for way in (one.address, *one.aliases):
         if way in taken:
             return taken[way]
@@ -45,7 +52,7 @@ def _by(one: Named, taken: dict[str, str], lost: set[str]) -> str | None:
         return None
     # One of the layer's weights is meant, and nothing says which.
     holder = one.address.rpartition("vars/")[0]
-    return next((taken[way] for way in lost if way.startswith(holder)), None)
+    return taken.get(_first_below(lost, holder)) if lost else None
 
 
 def _parametrized(config: Any, way: tuple[str, ...]) -> Iterator[tuple[str, str]]:

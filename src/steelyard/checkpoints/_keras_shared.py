@@ -10,8 +10,10 @@ from collections import defaultdict
 from dataclasses import replace
 
 from steelyard.checkpoints._keras_place import Named, Place
+from steelyard.errors import LimitError
 
 Path = tuple[str, ...]
+_MOST_ALIASES = 100_000
 
 
 def with_aliases(layers: list[tuple[Place, list[Named]]]) -> list[Named]:
@@ -23,6 +25,7 @@ def with_aliases(layers: list[tuple[Place, list[Named]]]) -> list[Named]:
     if not any(place.is_elsewhere for place, _ in layers):
         return [named for _, own in layers for named in own]
     ways, doubtful = _ways([place for place, _ in layers])
+    count = 0
     rows: dict[Path, list[Named]] = {place.segments: [] for place, _ in layers}
     for place, own in layers:
         top = next((end for end in _prefixes(place.segments) if end in ways), None)
@@ -30,6 +33,9 @@ def with_aliases(layers: list[tuple[Place, list[Named]]]) -> list[Named]:
             paths = [(*way, *place.segments[len(top) :]) for way in (top, *ways[top])]
             path = min(paths, key=len)
             others = [other for other in paths if other != path]
+            count += len(others) * len(own)
+            if count > _MOST_ALIASES:
+                raise LimitError(f"the config has more than {_MOST_ALIASES:,} ways to its weights")
             rows.setdefault(path, []).extend(_moved(named, path, others) for named in own)
         elif place.segments in doubtful:
             rows[place.segments] += [replace(named, naming="inferred") for named in own]

@@ -72,7 +72,10 @@ def tree_of(listings: list[dict[str, Any]]) -> tuple[Group, list[str]]:
 def natural(name: str) -> list[Any]:
     """A key to sort by, in which `dense_10` comes after `dense_2`."""
     return [
-        (0, int(p), "") if p.isdecimal() else (1, 0, p) for p in re.split(r"([0-9]+)", name) if p
+        # A number that nobody counts to is a text.
+        (0, int(p), "") if p.isdecimal() and len(p) < 19 else (1, 0, p)
+        for p in re.split(r"([0-9]+)", name)
+        if p
     ]
 
 

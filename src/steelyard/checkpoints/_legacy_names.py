@@ -8,9 +8,11 @@ calls the cell of an LSTM by its class.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from steelyard.checkpoints import _leaf_table as table
@@ -31,15 +33,17 @@ def legacy_names(listing: dict[str, Any], config: Any) -> list[Named]:
     groups = listing["groups"]
     root = "model_weights" if "layer_names" in groups.get("model_weights", {}) else ""
     paths = {tensor["path"] for tensor in listing["tensors"]}
+    in_order = sorted(paths)
     model = made(config)
-    layers = {name_of(layer): layer for layer in model.layers or []}
+    layers = {name_of(layer): Layer(made(layer)) for layer in model.layers or []}
+    unknown = Layer(made(None))
     found: dict[str, Named] = {}
     for name in _layer_names(groups, root):
         group = f"{root}/{name}".lstrip("/")
-        for weight in _weight_names(groups, group, paths):
+        for weight in _weight_names(groups, group, in_order):
             path = f"{group}/{weight}"
             if path in paths:
-                found.setdefault(path, _named(path, name, weight, layers.get(name), model))
+                found.setdefault(path, _named(path, name, weight, layers.get(name, unknown), model))
     return together(list(found.values()))
 
 
@@ -61,32 +65,35 @@ def _layer_names(groups: dict[str, Any], root: str) -> list[str]:
     return list(dict.fromkeys([*said, *tops]))
 
 
-def _weight_names(groups: dict[str, Any], group: str, paths: set[str]) -> list[str]:
+def _weight_names(groups: dict[str, Any], group: str, paths: list[str]) -> list[str]:
     said = groups.get(group, {}).get("weight_names", [])
-    rest = sorted(p[len(group) + 1 :] for p in paths if p.startswith(f"{group}/"))
+    # "0" is the character after "/".
+    begin, end = bisect_left(paths, f"{group}/"), bisect_left(paths, f"{group}0")
+    rest = [path[len(group) + 1 :] for path in paths[begin:end]]
     return list(dict.fromkeys([*said, *rest]))
 
 
-def _named(path: str, name: str, weight: str, config: Any, model: Made) -> Named:
+def _named(path: str, name: str, weight: str, held: Layer, model: Made) -> Named:
     segments = [part for part in re.sub(r":\d+$", "", weight).split("/") if part]
     top = [] if name == "top_level_model_weights" else [name]
     # Made later, as LoRA is, its path begins with the model around.
     at = segments.index(name) + 1 if name in segments[:-1] else 0
-    return along(path, top, made(config), segments[at:], model.trainable is not False)
+    return along(path, top, held, segments[at:], model.trainable is not False)
 
 
-def along(stored: str, way: list[str], layer: Made, steps: list[str], trains: bool) -> Named:
+def along(stored: str, way: list[str], held: Made | Layer, steps: list[str], trains: bool) -> Named:
     """The variable to which the names in its path lead, from a layer down.
 
     Args:
         stored: Where the file has it.
         way: The segments that lead to the layer.
-        layer: The layer.
+        held: The layer.
         steps: What of the path is left: the names of what it holds, then that of the variable.
         trains: Whether what is around the layer is to be trained.
     """
-    top = list(way)
-    for step, inner in _steps(layer, steps[:-1]):
+    held = Layer(held) if isinstance(held, Made) else held
+    top, layer = list(way), held.made
+    for step, inner in _steps(held, steps[:-1]):
         top.append(step)
         layer = inner
     known = {
@@ -100,17 +107,28 @@ def along(stored: str, way: list[str], layer: Made, steps: list[str], trains: bo
     return Named(stored, "/".join((*top, leaf)), naming, leaf, trains, layer, {leaf: stored})
 
 
-def _steps(layer: Made, segments: list[str]) -> Iterator[tuple[str, Made]]:
+class Layer:
+    """A layer, and those that it holds, worked out when they are asked for and once."""
+
+    def __init__(self, layer: Made) -> None:
+        self.made = layer
+
+    @cached_property
+    def inner(self) -> dict[str, tuple[str, Layer]]:
+        """By the name in the path of a variable: the segment of the address, and the layer."""
+        return {name: (segment, Layer(held)) for name, (segment, held) in inside(self.made)}
+
+
+def _steps(layer: Layer, segments: list[str]) -> Iterator[tuple[str, Made]]:
     """The way down through what a layer holds, as far as the segments lead along it."""
     rest = list(segments)
     while rest:
-        inner = dict(inside(layer))
-        at = next((n for n, part in enumerate(rest) if part in inner), None)
+        at = next((n for n, part in enumerate(rest) if part in layer.inner), None)
         if at is None:
             return
-        step, layer = inner[rest[at]]
+        step, layer = layer.inner[rest[at]]
         rest = rest[at + 1 :]
-        yield step, layer
+        yield step, layer.made
 
 
 def inside(layer: Made) -> Iterator[tuple[str, tuple[str, Made]]]:

@@ -15,7 +15,8 @@ _MOST_BYTES = 64 << 20
 _MOST_ENTRIES = 500_000
 # A key is told by how it differs from the one before, so that few bytes may tell of many.
 _MOST_KEY_BYTES = 64 << 20
-CHECKED = 1 << 20
+# TensorFlow ends one at 256 KB.
+_LONGEST_BLOCK = 16 << 20
 
 
 def has_magic(file: Bytes) -> bool:
@@ -74,11 +75,13 @@ def _handle(data: bytes, at: int) -> tuple[int, int, int]:
 
 def _block(file: Bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
     """The entries of a block; after it come how it is packed, and a checksum."""
+    if size > _LONGEST_BLOCK:
+        raise LimitError(f"{file.path}: a block of {size:,} bytes; {_LONGEST_BLOCK:,} are allowed")
     whole = file.read(offset, size + 5)
     if whole[size] != 0:
         raise CheckpointError("it is packed, as TensorFlow never does")
     told = int.from_bytes(whole[size + 1 :], "little")
-    if size < CHECKED and masked_crc32c(whole[: size + 1]) != told:
+    if masked_crc32c(whole[: size + 1]) != told:
         raise CheckpointError("a checksum does not fit")
     end = size - 4 - 4 * int.from_bytes(whole[size - 4 : size], "little")
     if size < 4 or end < 0:

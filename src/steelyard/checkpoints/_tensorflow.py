@@ -1,7 +1,7 @@
 """TensorFlow's checkpoints and SavedModels, without TensorFlow.
 
-Checksums are looked at in the index, and in arrays of up to a megabyte; for larger ones that would
-take several times as long as to read them.
+Checksums are looked at in the index, and in arrays of up to a megabyte; in larger ones only if
+`google-crc32c` is installed, since it would take many times as long as to read them.
 """
 
 from __future__ import annotations

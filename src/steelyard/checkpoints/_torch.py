@@ -1,7 +1,7 @@
 """PyTorch's files: a zip with a pickle that describes tensors, and their bytes beside it.
 
-The pickle is walked and never run (`_pickle_walk`). The checksums of the zip are not looked at:
-PyTorch has an option to write wrong ones.
+The pickle is walked and never run (`_pickle_walk`). The checksum of a storage is looked at where a
+tensor is all of it, as in a state dict nearly all are; PyTorch has an option to write none.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import numpy as np
 from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._flat import Entry, FlatSource, address_of, leading_out, left_out
 from steelyard.checkpoints._pickle_walk import walk_pickle
-from steelyard.checkpoints._tensor import Tensor, dtype_of, read_rows, read_tensor
+from steelyard.checkpoints._tensor import Tensor, dtype_of, in_order, read_rows, read_tensor
 from steelyard.checkpoints._torch_names import NAMES, Meaning, View
 from steelyard.checkpoints._zip import Archive
 from steelyard.errors import CheckpointError, LimitError
 
 _MOST_PICKLE = 32 << 20
-_MOST_VALUES = 1_000_000
+_MOST_VALUES = 300_000
 _MOST_DEPTH = 64
 # The first bytes before PyTorch 1.6: a pickle of a number, and then more pickles.
 _OLD = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
@@ -60,7 +60,7 @@ def open_torch(path: str | PathLike[str]) -> FlatSource:
 
 
 def _open(file: Bytes) -> FlatSource:
-    archive = Archive(file, checked=False)
+    archive = Archive(file, unsummed=True)
     folder = _folder(archive)
     meaning = Meaning(archive, folder)
     data = archive.read(f"{folder}/data.pkl", _MOST_PICKLE)
@@ -72,7 +72,7 @@ def _open(file: Bytes) -> FlatSource:
     count = 0
     for keys, found in _leaves(value, file.path):
         if isinstance(found, View):
-            entries.append(_entry(file, keys, found, order))
+            entries.append(_entry(archive, keys, found, order))
         else:
             count += 1
             others += [".".join(keys)] if len(others) < 5 else []
@@ -127,26 +127,35 @@ def _text(key: Any) -> str:
     return f"{key!r:.40}" if isinstance(key, int | float | None) else "~"
 
 
-def _entry(file: Bytes, keys: tuple[str, ...], view: View, order: str) -> Entry:
+def _entry(archive: Archive, keys: tuple[str, ...], view: View, order: str) -> Entry:
     name = ".".join(keys) or "tensor"
     at = view.member.offset + view.offset * dtype_of(view.dtype).itemsize
     tensor = Tensor(name, view.shape, view.dtype, at, byteorder=order)
     address = "/".join(map(address_of, keys)) or name
     plain = view.strides == _close_strides(view) and not view.conj and not view.neg
-    rows = partial(read_rows, file, tensor) if plain else None
-    return Entry(tensor, partial(_load, file, tensor, view), address, rows=rows)
+    rows = partial(read_rows, archive.file, tensor) if plain else None
+    return Entry(tensor, partial(_load, archive, tensor, view), address, rows=rows)
 
 
-def _load(file: Bytes, tensor: Tensor, view: View) -> np.ndarray:
+def _load(archive: Archive, tensor: Tensor, view: View) -> np.ndarray:
     if view.strides == _close_strides(view):
-        found = read_tensor(file, tensor)
+        found = _stored(archive, tensor, view)
     else:
         whole = Tensor(tensor.name, (view.span,), view.dtype, tensor.offset, "C", tensor.byteorder)
-        flat = read_tensor(file, whole)
+        flat = _stored(archive, whole, view)
         steps = [stride * flat.itemsize for stride in view.strides]
         found = np.lib.stride_tricks.as_strided(flat, view.shape, steps).copy()
     found = found.conj() if view.conj else found
     return -found if view.neg else found
+
+
+def _stored(archive: Archive, tensor: Tensor, view: View) -> np.ndarray:
+    """The entries that a view reaches over; if they are all of the storage, with its checksum."""
+    if tensor.nbytes != view.member.size:
+        return read_tensor(archive.file, tensor)
+    flat = np.empty(tensor.size, dtype_of(tensor.dtype))
+    archive.fill(view.member, 0, flat.view("uint8"))
+    return in_order(flat, tensor)
 
 
 def _close_strides(view: View) -> tuple[int, ...]:

@@ -16,14 +16,13 @@ from typing import Any
 from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._inflate import Packed, all_pieces, first_pieces
 from steelyard.checkpoints._part import Part
+from steelyard.checkpoints._summed import read_summed
 from steelyard.checkpoints._zip_directory import Listed, listed, wide
 from steelyard.errors import CheckpointError, LimitError
 
 _LOCAL = struct.Struct("<4s5H3L2H")
 # As many tensors as a large model has, since PyTorch and NumPy make a member of each.
 MOST_MEMBERS = 65_536
-# Above this, the checksum of bytes that are not inflated would take longer than reading them.
-CHECKED = 1 << 20
 # Deflate packs zeros 1 : 1000, and weights hardly at all.
 _MOST_RATIO = 100
 _ANY_RATIO = 256 << 20
@@ -47,7 +46,7 @@ class Archive:
 
     Args:
         file: The file; it stays open, and is closed by who opened it.
-        checked: Whether the checksums of members that are not packed are looked at.
+        unsummed: Whether a checksum of zero means that there is none, as in PyTorch's files.
         most: How many members are allowed.
 
     Attributes:
@@ -59,9 +58,9 @@ class Archive:
         LimitError: It has too many members, or one would unpack to too much.
     """
 
-    def __init__(self, file: Bytes, *, checked: bool = True, most: int = MOST_MEMBERS) -> None:
+    def __init__(self, file: Bytes, *, unsummed: bool = False, most: int = MOST_MEMBERS) -> None:
         self.file = file
-        self._checked = checked
+        self._unsummed = unsummed
         self.members: dict[str, Member] = {}
         end = 0
         entries, directory = listed(file, most)
@@ -98,13 +97,13 @@ class Archive:
         return bytes(found)
 
     def fill(self, member: Member, skip: int, target: Any, ahead: bytes = b"") -> None:
-        """Fills a buffer with all of a member but its first bytes, and checks what can be.
+        """Fills a buffer with all of a member but its first bytes, and looks at its checksum.
 
         Args:
             member: Of this zip.
             skip: How many bytes to leave out.
             target: As long as the rest.
-            ahead: The bytes that are left out, where they are known; they belong to the checksum.
+            ahead: The bytes that are left out; without them there is no checksum.
         """
         view = memoryview(target).cast("B")
         if skip + len(view) != member.size:
@@ -112,9 +111,10 @@ class Archive:
         if member.deflated:
             self._unpack(member, skip, view)
             return
-        self.file.into(member.offset + skip, view)
-        if self._checked and member.size <= CHECKED and len(ahead) == skip:
-            self._check(member, zlib.crc32(view, zlib.crc32(ahead)))
+        if len(ahead) < skip or (self._unsummed and not member.crc):
+            self.file.into(member.offset + skip, view)
+            return
+        self._check(member, read_summed(self.file, member.offset + skip, view, zlib.crc32(ahead)))
 
     def first(self, member: Member, count: int) -> bytes:
         """The first bytes of a member, or all if it has fewer; nothing more is unpacked."""
@@ -170,6 +170,8 @@ class Archive:
         self._check(member, crc)
 
     def _check(self, member: Member, crc: int) -> None:
+        if self._unsummed and not member.crc:
+            return
         if crc != member.crc:
             raise CheckpointError(
                 f"{self.file.path}: {member.name!r:.100} is damaged: its checksum does not fit"

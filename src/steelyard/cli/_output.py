@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 Row = Sequence[str]
+_WIDEST = 200
 
 
 def is_terminal() -> bool:
@@ -86,7 +87,8 @@ def _on_terminal(rows: Sequence[Row], right: Sequence[int], below: Sequence[str]
 
 
 def _lines(rows: Sequence[Row], right: Sequence[int]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    # One name of a megabyte must not make each line as long.
+    widths = [min(_WIDEST, max(map(len, column))) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (
             cell.rjust(width) if column in right else cell.ljust(width)
