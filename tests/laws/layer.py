@@ -203,6 +203,8 @@ class Program:
 
 def exported(model: keras.Model, folder: Path) -> SavedModel | Program:
     if BACKEND == "torch":
+        if keras.__version__.startswith("3.13."):
+            pytest.skip("Keras 3.13 exports nothing for torch")
         model.export(folder / "model.pt2", format="torch", verbose=False)
         return Program(folder / "model.pt2")
     pytest.importorskip("tensorflow")
