@@ -19,7 +19,7 @@ GOALS = {"norms": 1.03, "spectral": 1.05}
 
 def measure(quick: bool) -> None:
     layers, width, batch = (6, 512, 64) if quick else (25, 1000, 128)
-    steps, rounds = (4, 3) if quick else (8, 7)
+    steps, rounds = (4, 3) if quick else (5, 5)
     each_step(layers, width, batch, steps, rounds)
     if not quick:
         spectral(layers, width, batch)
@@ -78,9 +78,40 @@ def each_step(layers: int, width: int, batch: int, steps: int, rounds: int) -> N
     read = min(timed(lambda: [np.add.reduce(one.ravel()) for one in weight]) for _ in range(5))
     step = statistics.median(times["plain"] for times in ratios) / steps
     print(f"    a step {1e3 * step:.0f} ms, one read of the weights {1e3 * read:.1f} ms")
+    alone(fits, read)
     show("fit with l2_norm of all, each step / plain", ratios, "l2_norm", "plain")
     goal = round(GOALS["norms"] + read / step, 3)
     show("fit with l2_norm and update_ratio / plain", ratios, "both", "plain", goal)
+
+
+def alone(fits: Fits, read: float) -> None:
+    """The callback itself, without a training around it: processor time, which no neighbor adds to.
+
+    The weights move in between, as a step would move them.
+    """
+    import time
+
+    import steelyard as sy
+
+    off = dict.fromkeys(("exploding_update", "vanishing_update"), None)
+    for metrics in (["l2_norm"], ["l2_norm", "update_ratio"]):
+        with tempfile.TemporaryDirectory() as folder:
+            monitor = sy.Monitor(metrics, "**", 1, f"{folder}/run.db", limits=off)
+            monitor.set_model(fits.model)
+            monitor.set_params({"steps": None})
+            monitor.on_train_begin()
+            monitor.on_epoch_begin(0)
+            taken = []
+            for batch in range(8):
+                for variable in fits.model.trainable_variables:
+                    variable.assign(variable * 1.001)
+                start = time.process_time()
+                monitor.on_train_batch_end(batch, {"loss": 1.0})
+                taken.append(time.process_time() - start)
+            monitor.on_train_end()
+        cost = min(taken)
+        named = " and ".join(metrics)
+        print(f"    processor time a step, {named}: {1e3 * cost:.1f} ms, {cost / read:.1f} reads")
 
 
 def spectral(layers: int, width: int, batch: int) -> None:
