@@ -114,9 +114,10 @@ class Listing:
         held = data.get_storage_size()
         contiguous = layout.get_layout() == h5py.h5d.CONTIGUOUS
         offset = data.get_offset() if contiguous and held == declared else None
+        others = h5py.h5a.get_num_attrs(data) - h5py.h5a.exists(data, b"dtype")
         self.tensors.append(
             dict(path=path, shape=list(data.shape), dtype=dtype, order=order)
-            | dict(offset=offset, declared=declared, held=held)
+            | dict(offset=offset, declared=declared, held=held, others=others)
         )
         if declared > (1 << 20) and declared > self.limits["ratio"] * held:
             self._report("bomb", path, f"declares {declared:,} bytes and stores {held:,}")
@@ -127,6 +128,8 @@ class Listing:
         for name in _LISTS:
             if (entries := self._texts(group, name, path)) is not None:
                 found[name] = entries
+        if (others := h5py.h5a.get_num_attrs(group) - len(found)) > 0:
+            found["others"] = others
         return found
 
     def _texts(self, group: Any, name: str, path: str) -> list[str] | None:

@@ -14,6 +14,7 @@ from steelyard.checkpoints import _codes
 from steelyard.checkpoints import _leaf_table as table
 from steelyard.checkpoints._axis_letters import axes_of
 from steelyard.checkpoints._flat import Closable, in_blocks
+from steelyard.checkpoints._keras_layout import Layout
 from steelyard.checkpoints._keras_place import Named
 from steelyard.checkpoints._tensor import (
     Tensor,
@@ -105,6 +106,7 @@ class HDF5Source:
         findings: What is odd.
         note: What a reader of the list should know.
         parts: What to close.
+        layout: What else the file has.
 
     Attributes:
         naming: Address → how certain it is: `"exact"`, `"inferred"`, `"unknown"`.
@@ -118,6 +120,7 @@ class HDF5Source:
         findings: list[Oddity],
         note: str,
         parts: Sequence[Closable],
+        layout: Layout | None = None,
     ) -> None:
         named = [one for one in _unrepeated(named) if one.stored in held]
         self._held, self._parts = held, parts
@@ -126,6 +129,7 @@ class HDF5Source:
         self.stored_path = {one.address: one.stored for one in named}
         self.findings = tuple(findings)
         self.note = note
+        self.layout = layout
         self._specs = tuple(self._spec(one) for one in named)
 
     def specs(self) -> tuple[WeightSpec, ...]:
@@ -148,10 +152,10 @@ class HDF5Source:
                 f"what the file holds."
             )
         if _codes.is_coded(named, self._held[named.stored].tensor.dtype):
-            value = _codes.value_of(named, self._raw)
+            value = _codes.value_of(named, self.raw)
         else:
-            value = effective(self._raw(named.stored))
-        return _codes.with_lora(named, value, self._raw)
+            value = effective(self.raw(named.stored))
+        return _codes.with_lora(named, value, self.raw)
 
     def blocks(self, address: str, rows: int) -> Iterator[np.ndarray] | None:
         """The value in slices, as `steelyard.source.BlockSource` says; None if it is worked out."""
@@ -166,12 +170,20 @@ class HDF5Source:
 
     def stored(self, address: str) -> dict[str, np.ndarray]:
         """The raw arrays that make up a weight, by their names, each in its own dtype."""
+        return {name: self.raw(path) for name, path in self.parts(address).items()}
+
+    def parts(self, address: str) -> dict[str, str]:
+        """The paths of what makes up a weight, by their names; its own comes first."""
         named = self._find(address)
         parts = {named.name: named.stored}
         if _codes.is_coded(named, self._held[named.stored].tensor.dtype):
             parts = _codes.parts_of(named)
-        parts |= _codes.lora_of(named)
-        return {name: self._raw(path) for name, path in parts.items()}
+        return parts | _codes.lora_of(named)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of all arrays of the file, in its order: weights, and what an optimizer has."""
+        return tuple(self._held)
 
     def close(self) -> None:
         """Closes the files; after that nothing can be read."""
@@ -185,7 +197,8 @@ class HDF5Source:
             raise UnknownAddressError(f"No weight has the address {address!r}.{hint}")
         return named
 
-    def _raw(self, path: str) -> np.ndarray:
+    def raw(self, path: str) -> np.ndarray:
+        """The stored array at a path of the file, in native byte order."""
         return self._held[path].load()
 
     def _spec(self, named: Named) -> WeightSpec:

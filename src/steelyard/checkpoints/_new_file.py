@@ -16,6 +16,8 @@ from steelyard.errors import CheckpointError
 def new_file(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     """A file to write to, which gets its name when all is written; on an error nothing is left.
 
+    What has been written can be read back meanwhile, as HDF5 does.
+
     Raises:
         CheckpointError: There is something of that name, or no such folder.
     """
@@ -26,7 +28,7 @@ def new_file(path: str | PathLike[str]) -> Iterator[BinaryIO]:
     _refuse(path)
     draft = os.path.join(folder, f".{os.path.basename(path)}.{secrets.token_hex(4)}.part")
     try:
-        with open(draft, "xb") as file:
+        with open(draft, "x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -30,7 +30,9 @@ def write_npz(
             there already.
     """
     with new_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in zip(names, arrays, strict=True):
+        arrays = iter(arrays)
+        for name in names:
+            array = next(arrays)
             if array.dtype.kind not in "biufc" or array.dtype.isbuiltin != 1:
                 raise CheckpointError(
                     f"{name}: npz keeps no {array.dtype.name}; write safetensors, or pass map= "
@@ -39,3 +41,4 @@ def write_npz(
             member = zipfile.ZipInfo(f"{name}.npy", _WHEN)
             with archive.open(member, "w", force_zip64=True) as inside:
                 np.lib.format.write_array(inside, np.ascontiguousarray(array), allow_pickle=False)
+            del array  # before the next one is read; `zip` would keep it as well

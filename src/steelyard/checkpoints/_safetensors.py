@@ -13,6 +13,7 @@ from steelyard.checkpoints._flat import Entry, FlatSource, left_out
 from steelyard.checkpoints._json import parse_json
 from steelyard.checkpoints._tensor import Tensor, checked_shape, read_rows, read_tensor
 from steelyard.errors import CheckpointError, LimitError
+from steelyard.source import WeightSource
 
 # As the format names them: ours, and the bits of one entry.
 _DTYPES = {
@@ -50,23 +51,35 @@ def is_safetensors(head: bytes, path: str | PathLike[str]) -> bool:
     return len(head) > 8 and head[8:9] == b"{" and head[5:8] == b"\0\0\0"
 
 
-def open_safetensors(path: str | PathLike[str]) -> FlatSource:
+def open_safetensors(path: str | PathLike[str]) -> WeightSource:
     """The weights of a safetensors file; only its header is read.
+
+    One that was made of a Keras file, and says so, is that Keras file again.
 
     Raises:
         CheckpointError: It is none, or its header and its bytes do not fit together.
     """
     file = Bytes(path)
     try:
-        entries, packed = tensors_of(file)
+        entries, packed, metadata = tensors_of(file)
+        if (text := metadata.get("steelyard")) is not None and not packed:
+            from steelyard.checkpoints._keras_in_safetensors import keras_source
+
+            if (found := keras_source(file, entries, text)) is not None:
+                return found
         return FlatSource(entries, [file], left_out(packed, PACKED))
     except BaseException:
         file.close()
         raise
 
 
-def tensors_of(file: Bytes) -> tuple[list[Entry], list[str]]:
-    """The arrays of an open file, in the order of their bytes, and the names of those left out."""
+def tensors_of(file: Bytes) -> tuple[list[Entry], list[str], dict[str, str]]:
+    """What an open file has.
+
+    Returns:
+        The arrays, in the order of their bytes, the names of those left out, and the texts of the
+        header.
+    """
     header, begin = _header(file)
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
@@ -84,7 +97,7 @@ def tensors_of(file: Bytes) -> tuple[list[Entry], list[str]]:
         tensor = Tensor(name, tuple(told["shape"]), dtype, begin + ranges[name][0])
         rows = partial(read_rows, file, tensor)
         entries.append(Entry(tensor, partial(read_tensor, file, tensor), rows=rows))
-    return entries, packed
+    return entries, packed, metadata
 
 
 def _header(file: Bytes) -> tuple[dict[str, Any], int]:

@@ -39,7 +39,7 @@ def open_safetensors_index(path: str | PathLike[str]) -> FlatSource:
         others: list[str] = []
         for shard in sorted(set(weight_map.values())):
             files.append(Bytes(os.path.join(folder, shard)))
-            found, gone = tensors_of(files[-1])
+            found, gone, _ = tensors_of(files[-1])
             packed += gone
             for entry in found:
                 name = entry.tensor.name

@@ -24,10 +24,14 @@ _NAMES = {
     "uint64": "U64",
     "float8_e4m3fn": "F8_E4M3",
     "float8_e5m2": "F8_E5M2",
+    "float8_e4m3fnuz": "F8_E4M3FNUZ",
+    "float8_e5m2fnuz": "F8_E5M2FNUZ",
+    "float8_e8m0fnu": "F8_E8M0",
     "float16": "F16",
     "bfloat16": "BF16",
     "float32": "F32",
     "float64": "F64",
+    "complex64": "C64",
 }
 _DIGITS = 20  # of the largest number of 64 bits
 
@@ -49,13 +53,14 @@ def write_safetensors(
     Raises:
         CheckpointError: A dtype that the format does not have; the file is there already.
     """
-    names = list(names)
+    names, arrays = list(names), iter(arrays)
     room = _room_for(names, dict(metadata or {}))
     entries: dict[str, dict[str, object]] = {}
     with new_file(path) as file:
         file.write(b" " * (8 + room))
         end = 0
-        for name, array in zip(names, arrays, strict=True):
+        for name in names:
+            array = next(arrays)
             data = np.ascontiguousarray(array)
             if data.dtype.name not in _NAMES:
                 raise CheckpointError(f"{name}: safetensors has no dtype {data.dtype.name}")
@@ -66,6 +71,7 @@ def write_safetensors(
             }
             file.write(data.reshape(-1).view("uint8").data)
             end += data.nbytes
+            del array, data  # before the next one is read; `zip` would keep it as well
         header = _header(entries, dict(metadata or {}))
         if len(header) > room:
             raise CheckpointError(f"{path}: a weight without entries has too large a shape")
@@ -82,7 +88,7 @@ def _room_for(names: list[str], metadata: dict[str, str]) -> int:
     """More bytes than the header can take: it may end with spaces, and the data begin at 8n."""
     # The digits of all sizes together are at most those of their product, and one for each axis.
     shape = [1] * 31 + [10**_DIGITS]
-    entry = {"dtype": "F8_E4M3", "shape": shape, "data_offsets": [10**_DIGITS] * 2}
+    entry = {"dtype": "F8_E4M3FNUZ", "shape": shape, "data_offsets": [10**_DIGITS] * 2}
     most = len(_header({}, metadata)) + sum(
         len(json.dumps(name)) + len(json.dumps(entry)) for name in names
     )

@@ -77,7 +77,7 @@ class Archive:
     @property
     def outer_names(self) -> list[str]:
         """The names that some tools would make a path outside of a folder of."""
-        return [name for name in self.members if _leads_out(name)]
+        return [name for name in self.members if leads_out(name)]
 
     def read(self, name: str, most: int) -> bytes:
         """A small member as a whole.
@@ -183,7 +183,8 @@ def is_zip(file: Bytes) -> bool:
     return file.size >= 22 and file.read(0, 4) in (b"PK\3\4", b"PK\5\6")
 
 
-def _leads_out(name: str) -> bool:
+def leads_out(name: str) -> bool:
+    """Whether some tools would make a path outside of a folder of a name."""
     parts = name.replace("\\", "/").split("/")
     return ".." in parts or parts[0] == "" or parts[0][1:2] == ":"
 

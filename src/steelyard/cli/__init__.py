@@ -7,7 +7,7 @@ import click as _click
 
 __all__ = ["main"]
 
-_VERBS = ("list", "measure", "diff", "scan", "report", "watch", "metrics", "demo")
+_VERBS = ("list", "measure", "diff", "convert", "scan", "report", "watch", "metrics", "demo")
 
 
 def _remember(context: _click.Context, _: _click.Parameter, value: bool) -> None:

@@ -1,0 +1,5 @@
+"""The weights of anything that has some, in a new file."""
+
+from steelyard.converting._convert import convert
+
+__all__ = ["convert"]
