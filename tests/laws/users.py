@@ -227,6 +227,7 @@ def unit_columns(value):
 
 @register
 def sparse(value):
-    """A transformation of a kernel: what is smaller than the mean is 0. (Medians differ: Keras 3.13 on torch.)"""
+    """A transformation of a kernel: what is smaller than the mean is 0."""
+    # Not the median, which Keras 3.13 takes otherwise on torch.
     size = ops.abs(value)
     return ops.where(size >= ops.mean(size), value, ops.zeros_like(value))
