@@ -42,17 +42,21 @@ def _is_answer(told: dict[str, Any]) -> bool:
 
 
 def _is_group(attributes: Any) -> bool:
-    return isinstance(attributes, dict) and all(
-        _are_texts(held) if name in ("layer_names", "weight_names") else isinstance(held, str)
-        for name, held in attributes.items()
-    )
+    return isinstance(attributes, dict) and all(map(_is_attribute, attributes, attributes.values()))
+
+
+def _is_attribute(name: str, held: Any) -> bool:
+    if name == "others":  # how many there are besides
+        return _is_size(held)
+    return _are_texts(held) if name in ("layer_names", "weight_names") else isinstance(held, str)
 
 
 def _is_tensor(row: Any) -> bool:
     match row:
         case {"path": str(), "shape": list(), "dtype": str(dtype), "order": "<" | ">"}:
-            at, sizes = row.get("offset", ""), (row.get("declared"), row.get("held"))
-            return dtype in _DTYPES and (at is None or type(at) is int) and _are_sizes(sizes)
+            at, sizes = row.get("offset", ""), map(row.get, ("declared", "held", "others"))
+            right = dtype in _DTYPES and (at is None or type(at) is int)
+            return right and all(map(_is_size, sizes))
     return False
 
 
@@ -64,5 +68,5 @@ def _are_texts(held: Any) -> bool:
     return isinstance(held, list) and all(isinstance(text, str) for text in held)
 
 
-def _are_sizes(held: tuple[Any, ...]) -> bool:
-    return all(type(size) is int and size >= 0 for size in held)
+def _is_size(held: Any) -> bool:
+    return type(held) is int and held >= 0
