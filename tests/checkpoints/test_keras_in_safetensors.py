@@ -76,14 +76,22 @@ def test_a_keras_file_of_any_bits(tmp_path, seed):
 # --- a text that does not fit, or is an attack ----------------------------------------------------
 
 
-def rewritten(path, change, also=()):
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A Keras file, and safetensors made of it."""
+    folder = tmp_path_factory.mktemp("kept")
+    sy.convert(write_keras(folder / "x.keras"), folder / "x.safetensors")
+    return folder / "x.safetensors"
+
+
+def rewritten(path, folder, change, also=()):
     """The same file, where what the header says of Keras is changed, and arrays are added."""
     raw = path.read_bytes()
     size = int.from_bytes(raw[:8], "little")
     told = json.loads(json.loads(raw[8 : 8 + size])["__metadata__"]["steelyard"])
     source = open_safetensors(path)
     arrays = {name: source.raw(place) for name, place in told["weights"].items()} | dict(also)
-    out = path.with_name("changed.safetensors")
+    out = folder / "changed.safetensors"
     text = change(told)
     text = text if isinstance(text, str) else json.dumps(told)
     write_safetensors(out, arrays, arrays.values(), {"steelyard": text})
@@ -123,9 +131,8 @@ def _set(*keys, value):
         _set("texts", "config.json", value=3),
     ],
 )
-def test_a_text_that_does_not_fit_is_none(tmp_path, change):
-    sy.convert(write_keras(tmp_path / "x.keras"), tmp_path / "x.safetensors")
-    out = rewritten(tmp_path / "x.safetensors", change)
+def test_a_text_that_does_not_fit_is_none(kept, tmp_path, change):
+    out = rewritten(kept, tmp_path, change)
     found = sy.weights(out)
     assert not is_keras_file(found.source)
     assert {"a/kernel", "b/kernel", "optimizer/vars/0"} <= set(found.addresses)
@@ -134,26 +141,23 @@ def test_a_text_that_does_not_fit_is_none(tmp_path, change):
 
 
 @pytest.mark.parametrize("name", ["../evil", "/evil", "a/../../evil", "model.weights.h5", "C:x"])
-def test_a_name_that_leads_out_is_never_written(tmp_path, name):
-    sy.convert(write_keras(tmp_path / "x.keras"), tmp_path / "x.safetensors")
+def test_a_name_that_leads_out_is_never_written(kept, tmp_path, name):
     also = {"evil": np.zeros(3, "uint8")}
-    out = rewritten(tmp_path / "x.safetensors", _set("files", "evil", value=name), also)
+    out = rewritten(kept, tmp_path, _set("files", "evil", value=name), also)
     with pytest.raises(CheckpointError, match="Build the model"):
         sy.convert(out, tmp_path / "y.keras")
 
 
-def test_one_that_fits_is_the_file(tmp_path):
-    sy.convert(write_keras(tmp_path / "x.keras"), tmp_path / "x.safetensors")
-    out = rewritten(tmp_path / "x.safetensors", lambda told: None)
+def test_one_that_fits_is_the_file(kept, tmp_path):
+    out = rewritten(kept, tmp_path, lambda told: None)
     assert is_keras_file(sy.weights(out).source)
     sy.convert(out, tmp_path / "y.keras")
-    assert tree_at(tmp_path / "y.keras") == tree_at(tmp_path / "x.keras")
+    assert tree_at(tmp_path / "y.keras") == tree_at(kept.with_name("x.keras"))
 
 
-def test_two_things_at_one_place(tmp_path):
-    sy.convert(write_keras(tmp_path / "x.keras"), tmp_path / "x.safetensors")
+def test_two_things_at_one_place(kept, tmp_path):
     change = _set("groups", "layers/dense/vars/0", value="a group where an array is")
-    out = rewritten(tmp_path / "x.safetensors", change)
+    out = rewritten(kept, tmp_path, change)
     with pytest.raises(CheckpointError, match="HDF5 cannot hold this"):
         sy.convert(out, tmp_path / "y.keras")
     assert not (tmp_path / "y.keras").exists()
