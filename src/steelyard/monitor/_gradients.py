@@ -2,7 +2,7 @@
 
 Keras shows callbacks no gradients. On PyTorch they lie in the variables after the step. On
 TensorFlow and JAX the compiled step keeps them to itself, and a step that would also hand them out
-is another program, which rounds otherwise (decisions/0010). So the batch is taken before the step,
+is another program, which rounds otherwise (decisions/0009). So the batch is taken before the step,
 its gradient worked out by a program of its own, from the same weights, seeds and statistics, which
 are as before afterwards; and the step gets the batch as if it had come from the data.
 """
