@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,11 +12,7 @@ from keras import ops
 from steelyard.errors import SteelyardError, SubstituteError
 from steelyard.live import (
     Substitute,
-    computed_now,
     dtype_of,
-    in_shape_inference,
-    initialize_later,
-    is_initialized,
     let_go,
     own_dtype,
     read,
@@ -31,6 +26,7 @@ from steelyard.substitutes._keep import each_at, kind, rewrite
 from steelyard.substitutes._ledger import ledger_of
 from steelyard.substitutes._place import refuse_codes, stand_in, substitute_for
 from steelyard.substitutes._rewrite import Rewrite
+from steelyard.substitutes._start import Start, initial_state, reading
 from steelyard.substitutes._tie import layer_meant
 
 
@@ -117,7 +113,7 @@ class Parametrize(Rewrite):
         refuse_codes(site, name)
         before = substitute_for(site, name)
         self.parametrization.check(tuple(before.shape))
-        start = _Start(self.parametrization, before)
+        start = Start(self.parametrization, before)
         shapes = start.shapes()
         same = shapes[0] == tuple(before.shape)
         if not same and isinstance(before, Substitute):
@@ -173,7 +169,7 @@ class Parametrize(Rewrite):
     def value(self, fresh: dict[str, Any]) -> Any:
         """The function of what is stored now."""
         state = {key: _kept(read(v)) for key, v in self.state.items() if key not in fresh}
-        return self.parametrization.forward(*map(_reading, self.originals), **state, **fresh)
+        return self.parametrization.forward(*map(reading, self.originals), **state, **fresh)
 
     def update(self) -> dict[str, Any]:
         """Takes the step of a training call, and notes the new state down."""
@@ -181,7 +177,7 @@ class Parametrize(Rewrite):
             return {}
         with own_dtype():
             state = {key: _kept(read(variable)) for key, variable in self.state.items()}
-            new = self.parametrization.update(*map(_reading, self.originals), **state)
+            new = self.parametrization.update(*map(reading, self.originals), **state)
             fresh = {key: ops.stop_gradient(value) for key, value in new.items()}
             for key, variable in self.state.items():
                 if key in fresh:
@@ -203,7 +199,7 @@ class Parametrize(Rewrite):
             SubstituteError: nothing that can be stored gives it.
         """
         value = ops.convert_to_numpy(value)
-        start = _Start(self.parametrization, None, value)
+        start = Start(self.parametrization, None, value)
         got = start.result()
         scale = float(np.max(np.abs(value), initial=0))
         if not np.allclose(got, value, rtol=1e-3, atol=1e-5 * scale):
@@ -225,11 +221,11 @@ class Parametrize(Rewrite):
             return
         value = to_numpy(read(first))
         if any(id(variable) in ids for variable in self.originals):
-            start = _Start(self.parametrization, None, value)
+            start = Start(self.parametrization, None, value)
             for variable, array in zip(self.originals, start.originals(), strict=True):
                 variable.assign(array)
-        arrays = [to_numpy(_reading(variable)) for variable in self.originals]
-        for key, array in _initial_state(self.parametrization, arrays).items():
+        arrays = [to_numpy(reading(variable)) for variable in self.originals]
+        for key, array in initial_state(self.parametrization, arrays).items():
             if id(self.state[key]) in ids:
                 self.state[key].assign(array)
 
@@ -245,119 +241,7 @@ class Parametrize(Rewrite):
             variable.trainable = not frozen
 
 
-# --- where it starts ------------------------------------------------------------------------------
-
-
-class _Start:
-    """What a parametrization stores to begin with, worked out once.
-
-    Inside a traced `build` a variable has no value yet: it is then worked out when it gets one.
-    """
-
-    def __init__(self, parametrization: Parametrization, variable: Any, value: Any = None) -> None:
-        self._parametrization = parametrization
-        self._variable = variable
-        self._value = value
-        self._before: Any = None
-        self._originals: list[np.ndarray] | None = None
-        self.is_known = (
-            value is not None or isinstance(variable, Substitute) or is_initialized(variable)
-        )
-        if value is None and self.is_known:
-            with own_dtype(), computed_now():
-                self._value = to_numpy(_reading(variable))
-
-    def originals(self) -> list[np.ndarray]:
-        """The stored arrays that give the value."""
-        if self._originals is None:
-            self._originals = _originals(self._parametrization, self._value)
-        return self._originals
-
-    def state(self) -> dict[str, np.ndarray]:
-        """What is kept beside them."""
-        return _initial_state(self._parametrization, self.originals())
-
-    def result(self) -> np.ndarray:
-        """What they give."""
-        originals, state = self.originals(), self.state()
-        with computed_now():
-            tensors = [ops.convert_to_tensor(array) for array in originals]
-            kept = {key: ops.convert_to_tensor(array) for key, array in state.items()}
-            return to_numpy(self._parametrization.forward(*tensors, **kept))
-
-    def _example(self) -> _Start:
-        """The same for a made-up value of the same shape."""
-        shape = tuple(self._variable.shape)
-        array = np.random.default_rng(0).normal(size=shape).astype("float32")
-        return _Start(self._parametrization, None, array)
-
-    def shapes(self) -> list[tuple[int, ...]]:
-        """The shapes of the stored arrays."""
-        known = self if self.is_known else self._example()
-        return [tuple(array.shape) for array in known.originals()]
-
-    def state_now(self) -> dict[str, np.ndarray]:
-        """What is kept beside them; of a made-up value where there is none yet."""
-        return (self if self.is_known else self._example()).state()
-
-    def settle(self, variable: keras.Variable | None) -> None:
-        """Stores the first array in the layer's own variable."""
-        if not self.is_known:
-            stays = variable is not None
-            initialize_later(self._variable, lambda value: self._arrived(value, stays))
-        elif variable is not None and hasattr(self._parametrization, "right_inverse"):
-            if isinstance(variable, Substitute):
-                self._keep_base(variable)
-                return
-            self._before = self._value
-            variable.assign(self.originals()[0])
-
-    def _keep_base(self, variable: Substitute) -> None:
-        """What is borrowed, or worked out already, is not this one's to change."""
-        if not np.allclose(self.originals()[0], self._value, rtol=1e-4, atol=1e-6):
-            raise SubstituteError(
-                f"Weight '{variable.name}' of layer '{variable.layer_name}' is tied or "
-                "parametrized already, and this parametrization would store another value in its "
-                f"place. Make it independent first: `sy.bake(layer, '{variable.name}')`."
-            )
-
-    def undo(self) -> None:
-        """Gives the layer's own variable its value back."""
-        if self._before is not None:
-            self._variable.assign(self._before)
-
-    def _arrived(self, value: Any, stays: bool) -> Any:
-        if in_shape_inference():  # a stand-in, like any value now
-            return value
-        self._value = to_numpy(value)
-        return ops.convert_to_tensor(self.originals()[0], dtype=value.dtype) if stays else value
-
-    def first(self, make: Callable[[], np.ndarray]) -> Callable[..., Any]:
-        """The initializer of an added variable; a stand-in while Keras only works out shapes."""
-
-        def initializer(shape: Any, dtype: Any = None) -> Any:
-            if in_shape_inference():
-                return ops.ones(shape, dtype=dtype)
-            return ops.convert_to_tensor(make(), dtype=dtype)
-
-        return initializer
-
-
-def _originals(parametrization: Parametrization, value: np.ndarray) -> list[np.ndarray]:
-    inverse = getattr(parametrization, "right_inverse", None)
-    if inverse is None:
-        return [value]
-    with computed_now():
-        found = inverse(ops.convert_to_tensor(value))
-        found = found if isinstance(found, (list, tuple)) else [found]
-        return [to_numpy(ops.convert_to_tensor(array)) for array in found]
-
-
-def _initial_state(
-    parametrization: Parametrization, originals: list[np.ndarray]
-) -> dict[str, np.ndarray]:
-    with computed_now():
-        return dict(parametrization.initial_state(*originals))
+# --- what is added --------------------------------------------------------------------------------
 
 
 def _suffix(parametrization: Parametrization, index: int) -> str:
@@ -366,7 +250,7 @@ def _suffix(parametrization: Parametrization, index: int) -> str:
 
 
 def _add(
-    site: keras.Layer, label: str, start: _Start, index: int, before: keras.Variable
+    site: keras.Layer, label: str, start: Start, index: int, before: keras.Variable
 ) -> keras.Variable:
     shape = start.shapes()[index]
     with reopen(site):
@@ -380,7 +264,7 @@ def _add(
 
 
 def _add_state(
-    site: keras.Layer, label: str, start: _Start, key: str, array: np.ndarray
+    site: keras.Layer, label: str, start: Start, key: str, array: np.ndarray
 ) -> keras.Variable:
     with reopen(site):
         return site.add_weight(
@@ -407,10 +291,6 @@ def _free(site: keras.Layer, label: str) -> str:
 def _remove(site: keras.Layer, added: list[keras.Variable]) -> None:
     for variable in added:
         let_go(site, variable, [])
-
-
-def _reading(variable: keras.Variable) -> Any:
-    return variable.value if isinstance(variable, Substitute) else read(variable)
 
 
 def _kept(value: Any) -> Any:
