@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from steelyard.metrics import _compute as module
-from steelyard.metrics import chosen, compute
+from steelyard.metrics import chosen, compute, spectral_entropy
 
 pytestmark = pytest.mark.no_keras
 
@@ -98,3 +98,14 @@ def test_the_largest_alone_makes_no_spectrum(monkeypatch):
 def test_all_values_are_plain_python():
     for name, answer in answers(W).items():
         assert type(answer.value) in (float, tuple, str, type(None)), name
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e-180, 1e180])
+def test_what_over_or_underflows_is_no_number_that_is_none(size):
+    """Its squares do not exist in float64, which some metrics are made of."""
+    array = np.random.default_rng(0).normal(size=(40, 30)) * size
+    for row, answer in compute(array, chosen("all")):
+        assert not (isinstance(answer.value, float) and np.isnan(answer.value)), row.name
+    plain = np.random.default_rng(0).normal(size=(40, 30))
+    if size != 1e-320:  # there the entries themselves have lost their digits
+        assert spectral_entropy(array) == pytest.approx(spectral_entropy(plain), rel=1e-9)

@@ -90,7 +90,12 @@ class Subject:
                 raise
             return Answer(None, "failed", f"{type(error).__name__}: {error}")
         answer = given if isinstance(given, Answer) else Answer(given)
-        return answer._replace(value=_plain(answer.value))
+        value = _plain(answer.value)
+        if isinstance(value, float) and math.isnan(value):
+            return Answer(
+                None, "failed", "it is not a number: something on the way over- or underflowed"
+            )
+        return answer._replace(value=value)
 
     def _cannot(self, row: Metric) -> Answer | None:
         """Why there can be no number; None if there can."""

@@ -112,7 +112,8 @@ def spectral_entropy(spectrum: Spectrum) -> Any:
     """The entropy of the λ as shares of their sum, over the logarithm of the rank: 1 is flat."""
     if spectrum.values[0] == 0:
         return undefined(_ZERO)
-    shares = spectrum.squares / spectrum.frobenius_squared
+    squares = np.square(spectrum.values / spectrum.values[0])  # which cannot overflow
+    shares = squares / np.sum(squares)
     if spectrum.compat == "weightwatcher":
         shares, rank = shares + 1e-10, numerical_rank_of(spectrum, 0.0) + 1e-10
         return float(-np.sum(shares * np.log(shares)) / np.log(rank))
