@@ -17,6 +17,7 @@ from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._json import parse_json
 from steelyard.checkpoints._npz import open_npz
 from steelyard.checkpoints._object_graph import names_in
+from steelyard.checkpoints._orbax import open_orbax
 from steelyard.checkpoints._safetensors import open_safetensors
 from steelyard.checkpoints._safetensors_index import open_safetensors_index
 from steelyard.checkpoints._tensorflow import open_tensorflow
@@ -135,6 +136,17 @@ def _graph(data: bytes) -> None:
     names_in(data, "x")
 
 
+def _orbax(data: bytes) -> None:
+    """The names of a checkpoint, and behind two bytes that no text has, what its array is."""
+    names, _, array = data.partition(b"\xff\xff")
+    folder = _FOLDER / "orbax"
+    (folder / "w").mkdir(parents=True, exist_ok=True)
+    (folder / "w" / "0.0").write_bytes(KERNEL.tobytes())
+    (folder / "w" / ".zarray").write_bytes(array)
+    (folder / "_METADATA").write_bytes(names)
+    _read_all(open_orbax(folder))
+
+
 # --- Keras ----------------------------------------------------------------------------------------
 
 
@@ -208,5 +220,6 @@ TARGETS = {
     "tf-index": Target(_opened("t.index", open_tensorflow), ("tensorflow",)),
     "tf-table": Target(_table, (), trees.tables),
     "tf-graph": Target(_graph, (), trees.graphs),
+    "orbax": Target(_orbax, (), trees.orbaxes),
     "json": Target(_json, ("safetensors-index", "shards"), trees.configs),
 }

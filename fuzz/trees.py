@@ -155,3 +155,20 @@ def graphs() -> list[bytes]:
     """The graph of objects of a TensorFlow checkpoint."""
     told = field(1, b"VARIABLE_VALUE") + field(2, b"dense/kernel") + field(3, b"a/.ATTRIBUTES")
     return [field(1, field(2, told)), field(1, field(1, field(1, 3)) + field(2, told)) * 3]
+
+
+def orbaxes() -> list[bytes]:
+    """The names of plain checkpoints of Orbax, each with what its one array is."""
+    row = {
+        "key_metadata": [{"key": "w", "key_type": 2}],
+        "value_metadata": {"value_type": "jax.Array", "skip_deserialize": False},
+    }
+    array = {"zarr_format": 2, "shape": [3, 4], "chunks": [3, 4], "dtype": "<f4", "order": "C"}
+    array |= {"compressor": None, "fill_value": None, "filters": None, "dimension_separator": "."}
+    text = {**row, "value_metadata": {"value_type": "string", "skip_deserialize": False}}
+    return [
+        json.dumps({"tree_metadata": rows, "use_zarr3": zarr3}).encode()
+        + b"\xff\xff"
+        + json.dumps(array).encode()
+        for rows, zarr3 in (({"('w',)": row}, False), ({"x": text, "w": row}, False), ({}, True))
+    ]
