@@ -44,6 +44,20 @@ def test_what_a_second_key_hides(tmp_path):
     assert {risk.code for risk in found.found} == {"lambda-bytecode", "json-duplicate-key"}
 
 
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_config_in_a_text(tmp_path, times):
+    """As Orbax's files of Keras have it (`model_config/_strings.json`)."""
+    text = json.dumps(model(LAMBDA))
+    for _ in range(times):
+        text = json.dumps({"config": text}).replace("class_name", "\\u0063lass_name")
+    (tmp_path / "_strings.json").write_text(text)
+    assert _codes(tmp_path) == {"lambda-bytecode"}
+    (tmp_path / "_strings.json").write_text(json.dumps({"a": "{no JSON", "b": "[1]", "c": "{}"}))
+    assert _codes(tmp_path) == set()
+    (tmp_path / "_strings.json").write_text(json.dumps({"a": "[" * 300}))
+    assert scan(tmp_path).status != "clean"
+
+
 def test_another_encoding(tmp_path):
     text = json.dumps(model(LAMBDA)).encode("utf-16")
     assert _codes(keras_file(tmp_path / "x", text=text)) == {"lambda-bytecode"}

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from steelyard.errors import CheckpointError, LimitError
 from steelyard.scanning import _keras_known as known
 from steelyard.scanning._graph_ops import kind_of
 from steelyard.scanning._json_text import Huge, Object, parse
@@ -66,6 +67,7 @@ class _Walk:
                 stack += [(item, (n, keys), inside, key) for n, item in enumerate(value)][::-1]
             elif isinstance(value, str):
                 self._text(value, keys, inside, key)
+                stack += [(inner, keys, inside, key) for inner in _inside(value)]
             elif isinstance(value, Huge):
                 self._add("json-huge-number", keys, "A whole number of very many digits.")
 
@@ -205,6 +207,18 @@ class _Walk:
                 self._add("lambda-bytecode", (key, keys), message)
             elif isinstance(told, str) and (kind == "function" or key == "function"):
                 self._one_function(told, config.get("module"), (key, keys))
+
+
+def _inside(text: str) -> list[Any]:
+    """The JSON that a text is, in which some files keep a config; none if it is another text."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return []
+    try:
+        return [parse(text.encode("utf-8", "replace"))]
+    except LimitError:
+        raise  # what is too deep to be read may hide something
+    except CheckpointError:
+        return []
 
 
 def _words(text: str) -> list[str]:
