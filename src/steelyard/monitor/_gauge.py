@@ -56,6 +56,7 @@ class Gauge:
         self._before = self._copies() if pairs - {_START, _AVERAGE} else {}
         self._ratios_only = pairs - {_START, _AVERAGE} <= set(_RATIOS)
         self._norms = {at: _norm(value) for at, value in self._before.items()}
+        self._norm_now: float | None = None  # of the weight at hand, if it was measured
 
     def take(self, gradient_of: GradientOf) -> tuple[Reading, ...]:
         """The readings of now, by weight and metric; nothing is raised for what a weight is."""
@@ -67,6 +68,8 @@ class Gauge:
         kept = averages(self._source.root) if _AVERAGE in {row.name for row in beside} else {}
         with one_blas_thread(), np.errstate(all="ignore"):
             for spec in self.specs if beside else ():
+                norm = getattr(found.get((spec.address, "l2_norm")), "value", None)
+                self._norm_now = norm if isinstance(norm, float) else None
                 for reading in self._beside(spec, beside, kept, gradient_of):
                     found[reading.address, reading.metric] = reading
         return tuple(found[spec.address, row.name] for spec in self.specs for row in self._rows)
@@ -99,7 +102,8 @@ class Gauge:
 
     def _ratio(self, address: str, value: np.ndarray) -> Reading:
         """How far the weight went since the reading before, which is that of now afterwards."""
-        before, self._norms[address] = self._norms[address], _norm(value)
+        norm = _norm(value) if self._norm_now is None else self._norm_now
+        before, self._norms[address] = self._norms[address], norm
         moved = metrics.moved_on(self._before[address], value)
         bad = "" if np.isfinite(moved) else said_of_entries(value)
         if bad or not np.isfinite(before):
