@@ -100,6 +100,7 @@ def test_kept_models_load(done):
         assert all(weighed.norms[at] == pytest.approx(seen) for at, seen in weighed.seen.items())
 
 
+@pytest.mark.in_turn
 def test_file_that_was_tampered_with_is_noticed(done, tmp_path):
     _, folder = done
     model = keras.models.load_model(folder / "autoencoder.keras")
