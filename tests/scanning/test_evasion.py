@@ -9,6 +9,7 @@ import pickle
 import struct
 import sys
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -141,7 +142,7 @@ def test_an_asset_that_lies_elsewhere(tmp_path):
 
 
 def test_a_print_into_a_file(tmp_path):
-    attribute = message((1, "output_stream"), (2, message((2, "file:///data/x"))))
+    attribute = message((1, "output_stream"), (2, message((2, Path("/data/x").as_uri()))))
     node = message((1, "a"), (2, "PrintV2"), (5, attribute))
     graph = message((2, message((2, message((1, node))))))
     assert _codes(_written(tmp_path / "saved_model.pb", graph)) == {"graph-file"}
