@@ -275,3 +275,16 @@ def test_training_taken_up_again_counts_on(tmp_path):
     run = sy.Run.load(tmp_path / "run.db")
     assert run.steps == [1, 2, 3, 4]
     assert np.isfinite(run.values).all()
+
+
+def test_an_average_of_what_is_stored_is_not_held_against_what_is_used():
+    dense = keras.layers.Dense(3, name="dense")
+    model = keras.Sequential([keras.Input((4,)), dense])
+    sy.parametrize(dense, "kernel", sy.parametrizations.WeightNorm())
+    model.compile(keras.optimizers.SGD(0.1, use_ema=True), "mse")
+    monitor = sy.Monitor(["l2_norm", "ema_distance"], select="**")
+    model.fit(np.ones((8, 4)), np.zeros((8, 3)), epochs=3, verbose=0, callbacks=[monitor])
+    kernel, bias = (monitor.readings[f"dense/{at}", "ema_distance"] for at in ("kernel", "bias"))
+    assert (kernel.value, kernel.status) == (None, "not applicable")
+    assert bias.value > 0
+    assert monitor.readings["dense/kernel", "l2_norm"].value > 0

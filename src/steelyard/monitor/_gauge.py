@@ -19,6 +19,7 @@ _START = "distance_from_init"
 _RATIOS = ("update_ratio", "relative_distance")
 _AVERAGE = "ema_distance"
 _NO_AVERAGE = "the optimizer keeps no moving average of it: use_ema=True would"
+_OF_STORED = "the average is of what is stored, and this weight is worked out from that"
 # What its gradient is, or why there is none.
 GradientOf = Callable[[str], np.ndarray | float | str]
 
@@ -87,7 +88,7 @@ class Gauge:
                     continue
                 if row.name in _RATIOS and self._ratios_only:
                     continue
-                other = self._other(row, address, kept)
+                other = self._other(row, address, kept, value)
                 readings.append(_of_pair(row, address, other, value))
             if self._ratios_only and address in self._before:
                 ratio = self._ratio(address, value)
@@ -111,11 +112,18 @@ class Gauge:
             return Reading(address, "", None, "1", "not finite", reason)
         return Reading(address, "", moved / before if before else np.inf if moved else 0.0)
 
-    def _other(self, row: Metric, address: str, kept: dict[int, Any]) -> np.ndarray | None:
-        if row.name == _AVERAGE:
-            average = kept.get(id(self._source.variable(address)))
-            return None if average is None else to_numpy(average.value)
-        return (self._start if row.name == _START else self._before).get(address)
+    def _other(
+        self, row: Metric, address: str, kept: dict[int, Any], value: np.ndarray
+    ) -> np.ndarray | str:
+        """What a weight is compared with, or why there is nothing."""
+        if row.name != _AVERAGE:
+            return (self._start if row.name == _START else self._before)[address]
+        variable = self._source.variable(address)
+        if (average := kept.get(id(variable))) is None:
+            return _NO_AVERAGE
+        if not np.array_equal(to_numpy(variable.value), value, equal_nan=True):
+            return _OF_STORED
+        return to_numpy(average.value)
 
     def _copies(self) -> dict[str, np.ndarray]:
         return {spec.address: self._source.read(spec.address) for spec in self.specs}
@@ -141,12 +149,12 @@ class _Viewed:
         return self._source.stored(address)
 
 
-def _of_pair(row: Metric, address: str, other: np.ndarray | None, value: np.ndarray) -> Reading:
+def _of_pair(row: Metric, address: str, other: np.ndarray | str, value: np.ndarray) -> Reading:
     def without(status: str, reason: str) -> Reading:
         return Reading(address, row.name, None, row.unit, status, reason)
 
-    if other is None:
-        return without("not applicable", _NO_AVERAGE)
+    if isinstance(other, str):
+        return without("not applicable", other)
     if row.name == "subspace_angle" and value.ndim < 2:
         return without("not applicable", f"a number of matrices, not of shape {value.shape}")
     failure = ""
