@@ -4,6 +4,9 @@ Keras reads a variable through the stateless call that runs, if one does. Here s
 over what runs already: it answers for the weights that were given values, and lets everything else
 through, so that nothing else is different: where values are read from, what is updated (batch
 statistics, seeds), which losses are added.
+
+Longer than other files, because what is laid over a call and what lets all else through must be
+seen to agree side by side.
 """
 
 from __future__ import annotations
