@@ -57,14 +57,16 @@ class Parametrized:
 
     def gradients(self, direction, training=False, jit=False):
         """Of the sum of used · direction, for each original."""
-        originals, state = self.tensors()
-        function = self.function(training)
+        return gradients(self.loss(direction, training), self.tensors()[0], jit)
 
-        def loss(originals):
-            value = function(originals, state)[0]
-            return ops.sum(value * ops.convert_to_tensor(direction, value.dtype))
+    def second_gradients(self, direction, other):
+        """Of the sum of other · the gradient in the first original, for each original."""
+        first = gradient_function(self.loss(direction), again=True)
+        return gradients(lambda o: dot(first(o)[0], other), self.tensors()[0])
 
-        return gradients(loss, originals, jit)
+    def loss(self, direction, training=False):
+        function, state = self.function(training), self.tensors()[1]
+        return lambda originals: dot(function(originals, state)[0], direction)
 
 
 def read(variable):
@@ -86,7 +88,20 @@ def compiled(function):
     return function
 
 
+def dot(tensor, direction):
+    return ops.sum(tensor * ops.convert_to_tensor(direction, tensor.dtype))
+
+
 def gradients(loss, tensors, jit=False):
+    graded = gradient_function(loss)
+    if keras.backend.backend() == "torch":
+        tensors = [t.detach().clone().requires_grad_(True) for t in tensors]
+    grads = (compiled(graded) if jit else graded)(tensors)
+    return [ops.convert_to_numpy(ops.cast(g, "float32")) for g in grads]
+
+
+def gradient_function(loss, again=False):
+    """Tensors -> the gradient of the loss in each; `again`: it will be differentiated itself."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -96,18 +111,14 @@ def gradients(loss, tensors, jit=False):
                 value = loss(tensors)
             return tape.gradient(value, tensors)
 
-        grads = (compiled(graded) if jit else graded)(tensors)
-    elif keras.backend.backend() == "jax":
+        return graded
+    if keras.backend.backend() == "jax":
         import jax
 
-        graded = jax.grad(loss)
-        grads = (compiled(graded) if jit else graded)(tensors)
-    else:
-        import torch
+        return jax.grad(loss)
+    import torch
 
-        leaves = [t.detach().clone().requires_grad_(True) for t in tensors]
-        grads = torch.autograd.grad(loss(leaves), leaves)
-    return [ops.convert_to_numpy(ops.cast(g, "float32")) for g in grads]
+    return lambda tensors: torch.autograd.grad(loss(tensors), tensors, create_graph=again)
 
 
 def differences(function, value, direction, step=1e-6):

@@ -66,6 +66,25 @@ def test_any_scale(scale):
     assert all(np.isfinite(grad).all() for grad in weight.gradients(normal(6, 4, seed=1)))
 
 
+def test_a_gradient_of_a_gradient():
+    """What a penalty on gradients, or a step of MAML, needs."""
+    v, g, direction, other = (normal(6, 4, seed=seed) for seed in range(4))
+    weight = Parametrized(WeightNorm(), v)
+    weight.assign(v, g[0])
+
+    def gradient(v, g):
+        """That of sum(used · direction) in v."""
+        norm = np.sqrt((v**2).sum(0))
+        u = v / norm
+        return g / norm * (direction - u * (u * direction).sum(0))
+
+    by_v, by_g = weight.second_gradients(direction, other)
+    true_v = differences(lambda v: gradient(v, g[0]), v, other)
+    true_g = differences(lambda g: gradient(v.astype(float), g), g[0], other)
+    np.testing.assert_allclose(by_v, true_v, atol=1e-4)
+    np.testing.assert_allclose(by_g, true_g, atol=1e-4)
+
+
 def test_units_of_zeros_stay_zeros_and_can_be_trained():
     value = normal(6, 4)
     value[:, 2] = 0

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from steelyard.parametrizations._matrix import as_dtype_of, inner_axes, widened
+from steelyard.parametrizations._unit_torch import with_lengths
 from steelyard.parametrizations.parametrization import Parametrization
 
 
@@ -33,6 +34,8 @@ class WeightNorm(Parametrization):
         inner = inner_axes("WeightNorm", self.axis, v.shape)
         length = ops.reshape(widened(g), [1 if i in inner else n for i, n in enumerate(v.shape)])
         wide = widened(v)
+        if keras.backend.backend() == "torch":
+            return as_dtype_of(with_lengths(wide, length, inner), v)
         inverse, norm = _scaled_norm(wide, inner)
         return as_dtype_of(wide * (length * inverse / norm), v)
 
