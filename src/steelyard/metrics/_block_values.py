@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from steelyard.metrics._matrix import Matrices
-from steelyard.metrics._units import Units, column_sums, row_sums
+from steelyard.metrics._sums import Sums
+from steelyard.metrics._units import Units
 from steelyard.metrics._values import QUANTILES, Values
+
+_TOGETHER = ("sum", "absolute", "squares", "min", "max", "largest", "zeros")
 
 
 class BlockValues:
@@ -44,7 +47,7 @@ class BlockValues:
 
     def add(self, block: np.ndarray) -> None:
         """Takes the next block in."""
-        values = Values(block, self.stored_dtype)
+        values = Values(block, self.stored_dtype, _TOGETHER)
         before, self.size = self.size, self.size + values.size
         self.nan += values.nan
         self.inf += values.inf
@@ -117,9 +120,11 @@ class BlockUnits:
 
     def add(self, rows: np.ndarray) -> None:
         """Takes the next rows in."""
-        self.norms = np.hypot(self.norms, Units(Matrices(rows[None])).norms)
-        self._by_unit += column_sums(np.absolute, rows)
-        self._most = max(self._most, float(np.max(row_sums(np.absolute, rows))))
+        sums = Sums(rows, ("column_absolute", "column_squares", "row_absolute"))
+        units = Units(Matrices(rows[None], shared=sums))
+        self.norms = np.hypot(self.norms, units.norms)
+        self._by_unit += sums["column_absolute"]
+        self._most = max(self._most, float(np.max(sums["row_absolute"])))
 
     @property
     def operator_norm_1(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -12,17 +13,36 @@ import numpy as np
 from steelyard.errors import SteelyardError
 from steelyard.metrics._answer import Answer, TooLarge
 from steelyard.metrics._catalog import BESIDE, function
-from steelyard.metrics._matrix import Matrices, matrices, sides
+from steelyard.metrics._matrix import Matrices, in_row_blocks, matrices, sides
 from steelyard.metrics._spectrum import Largest, Spectrum, largest_of
+from steelyard.metrics._sums import Sums, in_memory_order
 from steelyard.metrics._units import Units
-from steelyard.metrics._values import Values
+from steelyard.metrics._values import Values, widened
 from steelyard.records import Metric
 
 # Of these the others are made; they count what is not finite instead of failing on it.
 _COUNTS = ("nan_count", "inf_count", "zero_fraction", "subnormal_fraction", "saturated_fraction")
 
-# Of the values these ask for the sum of the squares alone.
-_NORMS = ("l2_norm", "rms")
+# The sums that metrics are made of, which one pass may take together. What is not listed is right
+# too, by a pass of its own.
+_SUMS = {
+    "zero_fraction": ("zeros",),
+    "subnormal_fraction": ("zeros",),
+    "mean": ("sum",),
+    "std": ("sum", "min", "max"),
+    "skewness": ("sum", "min", "max"),
+    "kurtosis": ("sum", "min", "max"),
+    "min": ("min",),
+    "max": ("max",),
+    "l1_norm": ("absolute",),
+    "max_abs": ("largest",),
+    "dead_units": ("column_squares",),
+    "max_unit_norm": ("column_squares",),
+    "min_unit_norm": ("column_squares",),
+    "mean_unit_norm": ("column_squares",),
+    "operator_norm_1": ("column_absolute",),
+    "operator_norm_inf": ("row_absolute",),
+}
 
 
 def compute(
@@ -64,14 +84,20 @@ class Subject:
         budget: float,
         rows: Sequence[Metric],
     ) -> None:
-        self.array = array
+        self.array = widened(array)
         self.shape = array.shape
         self.seen: dict[str, Any] = dict(
             axes=axes, view=view, compat=compat, eps=eps_of(dtype or array.dtype.name)
         )
         self.budget = budget
-        more = any(row.needs == "values" and row.name not in _NORMS for row in rows)
-        self.values = Values(array, dtype, all=more)
+        # The squares say whether all is finite.
+        together = {"squares"}.union(*(_SUMS.get(row.name, ()) for row in rows))
+        lines = {name for name in together if name.startswith(("row", "column"))}
+        joined = self._joined() if lines else None
+        self.values = Values(self.array, dtype or array.dtype.name, together - lines)
+        if joined is not None:
+            sums = Sums(joined.blocks[0], together)
+            self.values.sums, self.matrices = [sums], replace(joined, shared=sums)
         self.all = any(row.needs == "spectrum" for row in rows)
 
     def answer(self, row: Metric) -> Answer:
@@ -135,12 +161,21 @@ class Subject:
         }
         return makers[needs]()
 
+    def _joined(self) -> Matrices | None:
+        """The weight as one matrix, if that is how it lies in memory: entries and lines in one."""
+        order = self.array.flags
+        if not (order.c_contiguous or (order.f_contiguous and len(self.shape) == 2)):
+            return None
+        seen = self.seen["axes"], self.seen["view"]
+        if not self.array.size or (len(self.shape) != 2 and not in_row_blocks(self.shape, *seen)):
+            return None
+        whole = self.matrices.blocks
+        in_order = in_memory_order(self.array)[0].shape
+        return self.matrices if whole.shape[1:] in (in_order, in_order[::-1]) else None
+
     @cached_property
     def matrices(self) -> Matrices:
-        array = self.array
-        if array.dtype not in (np.float32, np.float64):
-            array = array.astype("float64" if array.dtype.kind in "iub" else "float32")
-        return matrices(array, **self.seen)
+        return matrices(self.array, **self.seen)
 
     @cached_property
     def units(self) -> Units:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from steelyard.errors import ShapeMismatchError, SteelyardError
+from steelyard.metrics._sums import Sums
 
 VIEWS = ("flat", "pooled")
 
@@ -23,6 +25,7 @@ class Matrices:
         compat: `"weightwatcher"` for its conventions, else None.
         eps: The rounding unit of the dtype that the weight is stored in.
         kernel: Whether it is the kernel of a convolution.
+        shared: The sums over the one matrix, if they are known elsewhere.
     """
 
     blocks: Any
@@ -30,6 +33,12 @@ class Matrices:
     compat: str | None = None
     eps: float = float(np.finfo("float32").eps)
     kernel: bool = False
+    shared: Sums | None = None
+
+    @cached_property
+    def sums(self) -> list[Sums]:
+        """Sums over each of the matrices, which are NumPy's."""
+        return [Sums(block) for block in self.blocks] if self.shared is None else [self.shared]
 
     @property
     def long(self) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from steelyard.metrics._catalog import metric
 from steelyard.metrics._matrix import Matrices
-from steelyard.metrics._units import Units, column_sums, row_sums
+from steelyard.metrics._units import Units
 
 
 @metric("health", unit="units", range="[0, units]")
@@ -48,18 +48,17 @@ def mean_unit_norm(units: Units) -> Any:
 @metric("norms", unit="w", range="[0, inf)", source="Golub and Van Loan 2013, 2.3", in_graph=True)
 def operator_norm_1(matrices: Matrices) -> Any:
     """The largest sum of absolute weights of an output unit: its bound for inputs in [-1, 1]."""
-    return _largest_sum(matrices, 1)
+    return _largest_sum(matrices, "column_absolute", 1)
 
 
 @metric("norms", unit="w", range="[0, inf)", source="Golub and Van Loan 2013, 2.3", in_graph=True)
 def operator_norm_inf(matrices: Matrices) -> Any:
     """The largest sum of absolute weights that leave an input."""
-    return _largest_sum(matrices, 2)
+    return _largest_sum(matrices, "row_absolute", 2)
 
 
-def _largest_sum(matrices: Matrices, axis: int) -> Any:
+def _largest_sum(matrices: Matrices, name: str, axis: int) -> Any:
     xp = matrices.xp
     if xp is np:
-        sums_of = column_sums if axis == 1 else row_sums
-        return float(max(np.max(sums_of(np.absolute, block)) for block in matrices.blocks))
+        return float(max(np.max(sums[name]) for sums in matrices.sums))
     return xp.max(xp.sum(xp.absolute(matrices.blocks), axis=axis))

@@ -1,31 +1,22 @@
 """What can be said of the entries of a weight, whatever its shape.
 
-`Values` works on NumPy arrays: one pass over chunks that stay in the cache, sums in float64.
+`Values` works on NumPy arrays, over chunks that stay in the cache, with sums in float64.
 `GraphValues` says the same of a tensor inside a graph. The laws hold them equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from steelyard.metrics._quantiles import quantiles
+from steelyard.metrics._sums import Sums, dot, in_memory_order, total
 
 _CHUNK = 1 << 16  # entries: 256 KiB of float32, which most second-level caches hold
-_ROW = 1 << 8
-_PART = 1 << 14
 _FLOATS = (np.dtype("float32"), np.dtype("float64"))
-
-
-class _Sums(NamedTuple):
-    total: float
-    absolute: float
-    squares: float
-    largest: float
-    zeros: int
 
 
 class Values:
@@ -34,71 +25,34 @@ class Values:
     Args:
         array: Of any shape. What is neither float32 nor float64 is widened.
         dtype: The name of the dtype that the weight is stored in; that of the array if not given.
-        all: Whether more will be asked than the norm, so that one pass may as well do it all.
+        together: Names of `Sums` that will be asked for, by this or with it.
     """
 
     xp: Any = np
 
-    def __init__(self, array: np.ndarray, dtype: str | None = None, all: bool = False) -> None:
-        self.all = all
+    def __init__(
+        self, array: np.ndarray, dtype: str | None = None, together: Iterable[str] = ()
+    ) -> None:
         array = np.asarray(array)
         self.stored_dtype = dtype or array.dtype.name
-        if array.dtype not in _FLOATS:
-            narrow = array.dtype.itemsize <= 2 and array.dtype.kind not in "iu"
-            array = array.astype("float32" if narrow else "float64")
+        array = widened(array)
         self.flat = np.ravel(array, order="K")
         self.size = self.flat.size
+        self.sums = [Sums(matrix, together) for matrix in in_memory_order(array)]
 
     def chunks(self) -> Iterator[np.ndarray]:
         """The entries in pieces that stay in the cache."""
         for start in range(0, self.size, _CHUNK):
             yield self.flat[start : start + _CHUNK]
 
-    @cached_property
-    def _sums(self) -> _Sums:
-        """What most metrics are made of, in one pass.
-
-        Not by BLAS's `asum`, whose last digits depend on where in memory the array begins.
-        """
-        total = absolute = squares = 0.0
-        top = nonzero = 0
-        work = np.empty(min(_CHUNK, self.size), self.flat.dtype)
-        # Without their signs, floats are in the order of their bit patterns.
-        whole = f"int{8 * self.flat.dtype.itemsize}"
-        with np.errstate(invalid="ignore", over="ignore"):
-            for chunk in self.chunks():
-                part = np.absolute(chunk, out=work[: chunk.size])
-                bits = part.view(whole)
-                total += _total(chunk)
-                absolute += _total(part)
-                squares += _dot(part, part)
-                top = max(top, int(bits.max()))
-                nonzero += int(np.count_nonzero(bits))
-        largest = float(np.array([top], whole).view(self.flat.dtype)[0])
-        return _Sums(total, absolute, squares, largest, self.size - nonzero)
-
-    @cached_property
-    def _squares(self) -> float:
-        """The sum of the squares alone, unless the others are known or will be asked for."""
-        if self.all or "_sums" in vars(self):
-            return self._sums.squares
-        with np.errstate(invalid="ignore", over="ignore"):
-            return sum(_dot(chunk, chunk) for chunk in self.chunks())
-
-    @cached_property
-    def _ends(self) -> tuple[float, float]:
-        """Smallest and largest."""
-        low, high = np.inf, -np.inf
-        with np.errstate(invalid="ignore"):
-            for chunk in self.chunks():
-                low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
-        return low, high
+    def _sum(self, name: str) -> float:
+        return float(sum(sums[name] for sums in self.sums))
 
     @cached_property
     def nonfinite(self) -> int:
         """How many entries are NaN or infinite."""
         # The sum of squares is not finite if an entry is not, or if it overflows.
-        if np.isfinite(self._squares):
+        if np.isfinite(self._sum("squares")):
             return 0
         return sum(c.size - int(np.count_nonzero(np.isfinite(c))) for c in self.chunks())
 
@@ -117,34 +71,35 @@ class Values:
     @property
     def zeros(self) -> int:
         """How many entries are exactly 0."""
-        return self._sums.zeros
+        return int(self._sum("zeros"))
 
     @property
     def min(self) -> float:
         """The smallest entry."""
-        return self._ends[0]
+        return float(np.min([sums["min"] for sums in self.sums], initial=np.inf))
 
     @property
     def max(self) -> float:
         """The largest entry."""
-        return self._ends[1]
+        return float(np.max([sums["max"] for sums in self.sums], initial=-np.inf))
 
     @property
     def max_abs(self) -> float:
         """The largest absolute value."""
-        return self._sums.largest
+        return float(np.max([sums["largest"] for sums in self.sums], initial=0))
 
     @property
     def l1(self) -> float:
         """The sum of the absolute values."""
-        if not np.isfinite(self._sums.absolute):  # a sum of float32 overflowed
+        absolute = self._sum("absolute")
+        if not np.isfinite(absolute):  # a sum of float32 overflowed
             return float(sum(np.sum(np.abs(c), dtype="float64") for c in self.chunks()))
-        return self._sums.absolute
+        return absolute
 
     @cached_property
     def l2(self) -> float:
         """The root of the sum of squares."""
-        squares = self._squares
+        squares = self._sum("squares")
         info = np.finfo(self.flat.dtype)
         if squares > info.tiny / info.eps * self.size and np.isfinite(squares):
             return float(np.sqrt(squares))
@@ -158,9 +113,10 @@ class Values:
     @property
     def mean(self) -> float:
         """The arithmetic mean."""
-        if not np.isfinite(self._sums.total):
-            return float(sum(np.sum(c, dtype="float64") for c in self.chunks()) / self.size)
-        return self._sums.total / self.size
+        entries = self._sum("sum")
+        if not np.isfinite(entries):
+            entries = float(sum(np.sum(c, dtype="float64") for c in self.chunks()))
+        return entries / self.size
 
     @cached_property
     def std(self) -> float:
@@ -192,10 +148,10 @@ class Values:
                 distance /= spread
             square = np.multiply(distance, distance, out=work[1, : chunk.size])
             sums += (
-                _total(distance),
-                _dot(distance, distance),
-                _dot(square, distance),
-                _dot(square, square),
+                total(distance),
+                dot(distance, distance),
+                dot(square, distance),
+                dot(square, square),
             )
         # The mean was rounded: what is left of it is taken out of the moments.
         d, s2, s3, s4 = sums / self.size
@@ -219,18 +175,12 @@ class Values:
         return self._quantiles[share]
 
 
-def _dot(left: np.ndarray, right: np.ndarray) -> float:
-    """The product of two chunks: of parts by BLAS, in their own dtype, and their sum in float64."""
-    ends = range(0, left.size, _PART)
-    return sum(float(np.dot(left[i : i + _PART], right[i : i + _PART])) for i in ends)
-
-
-def _total(chunk: np.ndarray) -> float:
-    """The sum of a chunk: of its rows by BLAS, and of these in float64."""
-    whole = chunk.size - chunk.size % _ROW
-    rows = np.dot(chunk[:whole].reshape(-1, _ROW), np.ones(_ROW, chunk.dtype))
-    rest = np.add.reduce(chunk[whole:], dtype="float64")
-    return float(np.add.reduce(rows, dtype="float64") + rest)
+def widened(array: np.ndarray) -> np.ndarray:
+    """An array in float32, or in float64 where float32 would lose digits of an integer."""
+    if array.dtype in _FLOATS:
+        return array
+    narrow = array.dtype.itemsize <= 2 and array.dtype.kind not in "iu"
+    return array.astype("float32" if narrow else "float64")
 
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
