@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from steelyard import metrics as measures
-from steelyard.compare._difference import Difference, difference
+from steelyard.compare._difference import Difference, difference, difference_in_blocks
+from steelyard.compare._lockstep import in_lockstep
 from steelyard.compare._pairing import Couple
 from steelyard.records import Change, Metric
 
@@ -38,20 +39,23 @@ def change(
     )
 
 
-def compared(couple: Couple, metrics: Iterable[Metric]) -> Change:
-    """Reads both weights of a couple, one pair of arrays, and says how they differ."""
+def compared(couple: Couple, metrics: Sequence[Metric]) -> Change:
+    """Reads both weights of a couple, side by side, and says how they differ."""
     first, second = couple.first, couple.second
     assert first is not None and second is not None
     if first.size != second.size:
         return change(couple, "reshaped", [_reshaped(couple), stored(couple)])
     try:
-        a, b = first.numpy(), second.numpy()
-        found = difference(a, b)
+        blocks = None if metrics else in_lockstep(first, second)
+        found = None if blocks is None else difference_in_blocks(blocks)
+        if found is None:
+            a, b = first.numpy(), second.numpy()
+            found = difference(a, b)
         if first.shape != second.shape:
             return _regrouped(couple, found)
         if found.equal:
             return change(couple, "unchanged", [_equal(couple, found)], 0.0)
-        more = list(_measured(a, b, found, metrics))
+        more = list(_measured(a, b, found, metrics)) if metrics else []
     except Exception as error:  # one weight must not end the others
         reason = f"could not be compared: {type(error).__name__}: {error}"
         return change(couple, "failed", [reason])

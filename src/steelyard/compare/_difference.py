@@ -1,14 +1,15 @@
 """Two arrays with as many entries each: whether they are the same, and by how much they are not.
 
-A pass over chunks that stay in the cache sums what is needed. Where that says too little (what is
-not finite, other dtypes, numbers so large or small that their squares are lost), the functions of
-the catalog are asked, which are slower and scale.
+A pass over chunks that stay in the cache sums what is needed, also of arrays that come block by
+block. Where that says too little (what is not finite, other dtypes, numbers so large or small that
+their squares are lost), the functions of the catalog are asked, which are slower, scale, and need
+all entries at once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -49,14 +50,64 @@ class Difference(NamedTuple):
 def difference(a: np.ndarray, b: np.ndarray) -> Difference:
     """By how much `b` differs from `a`, entry by entry in the order of C."""
     a, b = a.reshape(-1), b.reshape(-1)
-    if a.dtype == b.dtype and _same_bits(a, b):
-        return Difference()
-    found = _quick(a, b) if a.dtype == b.dtype and a.dtype.kind == "f" else None
-    return found or _careful(a, b)
+    return difference_in_blocks([(a, b)]) or _careful(a, b)
 
 
-def _same_bits(a: np.ndarray, b: np.ndarray) -> bool:
-    return all(np.array_equal(x, y) for x, y in _chunks(_bits(a), _bits(b)))
+def difference_in_blocks(blocks: Iterable[tuple[np.ndarray, np.ndarray]]) -> Difference | None:
+    """By how much one array differs from another, of which matching blocks come one by one.
+
+    Returns:
+        The difference; None if that takes more than a look at one block after the other.
+    """
+    sums = _Sums()
+    for a, b in blocks:
+        if a.dtype != b.dtype or not sums.add(a.reshape(-1), b.reshape(-1)):
+            return None
+    return sums.difference()
+
+
+class _Sums:
+    """Sums over what has been seen of two arrays of one dtype."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.in_bits = True
+        self.aa = self.bb = self.ab = self.dd = self.largest = 0.0
+
+    def add(self, a: np.ndarray, b: np.ndarray) -> bool:
+        """Takes a block in; says whether it could."""
+        self.size += a.size
+        counts = a.dtype.kind == "f"
+        work = np.empty(min(_CHUNK, a.size), a.dtype)
+        with np.errstate(all="ignore"):
+            for x, y in _chunks(a, b):
+                self.in_bits = self.in_bits and np.array_equal(_bits(x), _bits(y))
+                if counts and self.in_bits:
+                    self._add_equal(float(np.dot(x, x)))
+                elif counts:
+                    self._add(x, y, work[: x.size])
+                elif not self.in_bits:
+                    return False
+        return True
+
+    def _add_equal(self, squares: float) -> None:
+        self.aa, self.bb, self.ab = self.aa + squares, self.bb + squares, self.ab + squares
+
+    def _add(self, x: np.ndarray, y: np.ndarray, work: np.ndarray) -> None:
+        moved = np.subtract(y, x, out=work)
+        self.aa, self.bb = self.aa + float(np.dot(x, x)), self.bb + float(np.dot(y, y))
+        self.ab, self.dd = self.ab + float(np.dot(x, y)), self.dd + float(np.dot(moved, moved))
+        self.largest = max(self.largest, float(moved.max()), -float(moved.min()))
+
+    def difference(self) -> Difference | None:
+        """What the sums say; None if the numbers are not finite, or not of ordinary size."""
+        if self.in_bits:
+            return Difference()
+        known = (self.aa, self.bb, self.dd)
+        if not all(_LEAST * self.size < total < math.inf for total in known):
+            return None
+        angle = _cosine(self.aa, self.bb, self.ab, self.dd)
+        return Difference(math.sqrt(self.dd / self.aa), self.largest, angle, in_bits=False)
 
 
 def _bits(flat: np.ndarray) -> np.ndarray:
@@ -67,21 +118,6 @@ def _bits(flat: np.ndarray) -> np.ndarray:
 def _chunks(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for start in range(0, a.size, _CHUNK):
         yield a[start : start + _CHUNK], b[start : start + _CHUNK]
-
-
-def _quick(a: np.ndarray, b: np.ndarray) -> Difference | None:
-    """Of finite numbers of ordinary size; None for others."""
-    aa = bb = ab = dd = largest = 0.0
-    work = np.empty(min(_CHUNK, a.size), a.dtype)
-    with np.errstate(all="ignore"):
-        for x, y in _chunks(a, b):
-            moved = np.subtract(y, x, out=work[: x.size])
-            aa, bb = aa + float(np.dot(x, x)), bb + float(np.dot(y, y))
-            ab, dd = ab + float(np.dot(x, y)), dd + float(np.dot(moved, moved))
-            largest = max(largest, float(moved.max()), -float(moved.min()))
-    if not (all(_LEAST * a.size < total < math.inf for total in (aa, bb, dd))):
-        return None
-    return Difference(math.sqrt(dd / aa), largest, _cosine(aa, bb, ab, dd), in_bits=False)
 
 
 def _cosine(aa: float, bb: float, ab: float, dd: float) -> float:
