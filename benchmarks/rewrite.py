@@ -33,7 +33,8 @@ def measure(quick: bool) -> None:
     peer = "keras SpectralNormalization"
     show(f"spectral norm, ours / {peer}", ratios, "spectral norm, ours", peer, GOALS["peer"])
     show("tie, ours / a custom layer by hand", ratios, "tie, ours", "tie, by hand", 1.05)
-    _torch_peers(width, data, rounds, steps)
+    _torch_peers(width, 128, rounds, 4 * steps)
+    _torch_peers(4 * width, 512, rounds, 1)
 
 
 def _data(width: int, batch: int):
@@ -183,8 +184,11 @@ _PARAMETRIZED = {
 # --- torch's own ----------------------------------------------------------------------------------
 
 
-def _torch_peers(width: int, data, rounds: int, steps: int) -> None:
-    """Forward and backward of one layer, eagerly as torch's own users run it."""
+def _torch_peers(width: int, batch: int, rounds: int, steps: int) -> None:
+    """Forward and backward of one layer, eagerly as torch's own users run it.
+
+    The plain layers stand beside them: what Keras's takes more than torch's is none of ours.
+    """
     import keras
 
     if keras.backend.backend() != "torch":
@@ -194,38 +198,42 @@ def _torch_peers(width: int, data, rounds: int, steps: int) -> None:
 
     import steelyard as sy
 
-    x = torch.from_numpy(data)
+    x = torch.from_numpy(_data(width, batch))
 
-    def ours(how):
+    def ours(how=None):
         layer = keras.layers.Dense(width)
         layer.build((None, width))
-        sy.parametrize(layer, "kernel", how)
+        if how is not None:
+            sy.parametrize(layer, "kernel", how)
 
         def run():
-            for _ in range(4 * steps):
+            for _ in range(steps):
                 layer.zero_grad()
                 layer(x, training=True).square().mean().backward()
 
         return run
 
-    def theirs(wrap):
+    def theirs(wrap=lambda layer: layer):
         layer = wrap(torch.nn.Linear(width, width))
 
         def run():
-            for _ in range(4 * steps):
+            for _ in range(steps):
                 layer.zero_grad()
                 layer(x).square().mean().backward()
 
         return run
 
     candidates = {
+        "plain, Dense": ours(),
+        "plain, Linear": theirs(),
         "spectral norm, ours": ours(sy.parametrizations.SpectralNorm()),
         "spectral_norm of torch": theirs(parametrizations.spectral_norm),
         "weight norm, ours": ours(sy.parametrizations.WeightNorm()),
         "weight_norm of torch": theirs(parametrizations.weight_norm),
     }
     ratios = alternate(candidates, rounds)
-    print(f"  forward and backward of one {width} x {width} layer, eager, batch 128:")
+    print(f"  forward and backward of one {width} x {width} layer, eager, batch {batch}:")
+    show("plain, Dense of Keras / Linear of torch", ratios, "plain, Dense", "plain, Linear")
     for name in ("spectral", "weight"):
         ours_, peer = f"{name} norm, ours", f"{name}_norm of torch"
         show(f"{ours_} / {peer}", ratios, ours_, peer, GOALS["peer"])

@@ -57,7 +57,7 @@ def _function() -> Any:
                 scaled, norm = normed(v, inverse, ctx.inner)
             along = (gradient * scaled).sum(ctx.inner, keepdim=True) / norm
             by_entry = lengths * inverse / norm
-            by_v = torch.addcmul(gradient * by_entry, scaled, by_entry * along / norm, value=-1)
-            return by_v, along, None
+            # Not by `addcmul`, which takes ten times as long where a factor is broadcast.
+            return gradient * by_entry - scaled * (by_entry * along / norm), along, None
 
     return WithLengths
