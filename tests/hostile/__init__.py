@@ -17,11 +17,11 @@ from tests.hostile.good import FORMATS, HDF5, ZIPS
 __all__ = ["FORMATS", "ROWS", "Case", "Listed", "Refused", "all_cases", "make"]
 
 _CONFIGS = configs.WITH_CONFIG
-_JSON = (*_CONFIGS, "shards", "safetensors", "safetensors-index")
+_JSON = (*_CONFIGS, "shards", "safetensors", "safetensors-index", "orbax")
 # The attacks, and the formats that each applies to.
 ROWS = {
     "code": _CONFIGS,
-    "paths": (*_CONFIGS, "shards", "safetensors-index", "tensorflow"),
+    "paths": (*_CONFIGS, "shards", "safetensors-index", "tensorflow", "orbax"),
     "links": HDF5,
     "bombs": FORMATS,
     "zip": ZIPS,

@@ -18,6 +18,8 @@ from tests.hostile.good import (
     config_in,
     hdf5,
     index,
+    orbax,
+    orbax_names,
     row,
     shards,
 )
@@ -106,6 +108,11 @@ def paths() -> Iterator[Case]:
         yield Case(
             *("paths", "shards", f"shard-{number}"),
             lambda folder, place=place: shards(folder, {"/vars": place(folder)}, hdf5()),
+            Refused(),
+        )
+        yield Case(
+            *("paths", "orbax", f"array-{number}"),
+            lambda folder, place=place: orbax(folder, {}, names=orbax_names(place(folder))),
             Refused(),
         )
         yield Case(

@@ -13,6 +13,7 @@ from tests.hostile.good import (
     index,
     npy,
     npz,
+    orbax,
     pt,
     row,
     safetensors,
@@ -32,6 +33,7 @@ def bombs() -> Iterator[Case]:
     yield from _numpy()
     yield from _torch()
     yield from _tensorflow()
+    yield from _orbax()
 
 
 def _headers() -> Iterator[tuple[str, dict, Refused]]:
@@ -148,3 +150,24 @@ def _tensorflow() -> Iterator[Case]:
     for what, (item, end) in wrong.items():
         for name, make in (("tensorflow", bundle), ("saved-model", saved_model)):
             yield Case("bombs", name, what, partial(make, items=[item], data=_DATA), end)
+
+
+def _orbax() -> Iterator[Case]:
+    wrong = {
+        "shape": (dict(shape=_HUGE), Refused()),
+        "negative": (dict(shape=(-3, -4)), Refused("no shape")),
+        "overflow": (dict(shape=(1 << 62, 4)), Refused("no shape")),
+        "axes": (dict(shape=(1,) * 40, chunks=(1,) * 40), Refused("no shape")),
+        "large-piece": (
+            dict(shape=(1 << 14, 1 << 14), chunks=(1 << 14, 1 << 14)),
+            Listed(1, unread="read"),
+        ),
+        "many-pieces": (dict(shape=(1 << 13, 1 << 13), chunks=(1, 1)), Listed(1, unread="at most")),
+        "empty-piece": (dict(chunks=(0, 4)), Refused("pieces of")),
+        "object": (dict(dtype="|O"), Listed(0)),
+        "packing": (dict(compressor={"id": "blosc"}), Refused("not read")),
+        "filters": (dict(filters=[{"id": "delta"}]), Refused("with filters")),
+    }
+    for what, (changes, end) in wrong.items():
+        make = partial(orbax, arrays={"a": KERNEL}, **changes)
+        yield Case("bombs", "orbax", what, make, end)

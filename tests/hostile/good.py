@@ -220,6 +220,46 @@ def shards(folder: Path, weight_map: Any, weights: bytes) -> Path:
     return path
 
 
+def orbax(
+    folder: Path, arrays: dict[str, np.ndarray], names: bytes | None = None, **told: Any
+) -> Path:
+    """The folder of a checkpoint whose arrays lie open, as zarr keeps them, each in one piece.
+
+    Args:
+        folder: Where.
+        arrays: By the dotted names under which the tree has them.
+        names: What the file of names has instead of them.
+        told: What each array says of itself instead.
+    """
+    path = folder / "x"
+    path.mkdir()
+    for name, array in arrays.items():
+        place = path / name
+        place.mkdir(parents=True)
+        honest = {
+            **dict(zarr_format=2, shape=array.shape, chunks=array.shape, dtype=array.dtype.str),
+            **dict(compressor=None, fill_value=None, filters=None, order="C"),
+        }
+        (place / ".zarray").write_text(json.dumps(honest | told))
+        (place / (".".join("0" * array.ndim) or "0")).write_bytes(array.tobytes())
+    (path / "_METADATA").write_bytes(orbax_names(*arrays) if names is None else names)
+    return path
+
+
+def orbax_names(*names: Any) -> bytes:
+    """What the file of names says of some, at whose dots the tree has its branches."""
+    paths = [name.split(".") if isinstance(name, str) else [name] for name in names]
+    rows = {
+        str(tuple(keys)): {
+            "key_metadata": [{"key": key, "key_type": 2} for key in keys],
+            "value_metadata": {"value_type": "np.ndarray", "skip_deserialize": False},
+        }
+        for keys in paths
+    }
+    told = {"use_zarr3": False, "store_array_data_equal_to_fill_value": True}
+    return json.dumps({"tree_metadata": rows, **told}).encode()
+
+
 def good(name: str, folder: Path) -> Path:
     """An honest file of a format, made in a folder."""
     config, data = json.dumps(CONFIG).encode(), KERNEL.tobytes()
@@ -242,12 +282,14 @@ def good(name: str, folder: Path) -> Path:
         "safetensors-index": lambda: index(folder, {"a.kernel": "x.safetensors"}),
         "tensorflow": lambda: bundle(folder, [row()], data),
         "saved-model": lambda: saved_model(folder, [row()], data),
+        "orbax": lambda: orbax(folder, {"a.kernel": KERNEL}),
     }[name]()
 
 
 FORMATS = (
     *("keras", "keras-folder", "weights.h5", "shards", "legacy.h5"),
     *("safetensors", "safetensors-index", "npz", "npy", "pt", "tensorflow", "saved-model"),
+    "orbax",
 )
 HDF5 = FORMATS[:5]
 ZIPS = ("keras", "npz", "pt")
@@ -257,8 +299,8 @@ def main_file(path: Path) -> Path:
     """The file that says what is there, of a checkpoint that is a folder."""
     if not path.is_dir():
         return path
-    inner = path / "variables" / "variables.index"
-    return inner if inner.exists() else path / W
+    inner = (path / "variables" / "variables.index", path / "_METADATA", path / W)
+    return next(file for file in inner if file.exists())
 
 
 def hdf5_in(name: str, folder: Path, make: Callable[[Any], None]) -> Path:

@@ -16,6 +16,8 @@ from tests.hostile.good import (
     config_in,
     hdf5,
     index,
+    orbax,
+    orbax_names,
     shards,
     told,
     unzipped,
@@ -42,6 +44,8 @@ _TRICKS = {
 # What Python itself writes and reads, or what is no harm.
 _FINE = ("nan", "infinity", "1e999", "lone-surrogate", "as-many-as-allowed")
 
+_FINE_STRICTLY = ("lone-surrogate", "as-many-as-allowed")
+
 
 def _text(trick: bytes, rest: bytes) -> bytes:
     return trick.replace(b"%s", rest.lstrip(b"{"))
@@ -65,10 +69,14 @@ def _maps() -> Iterator[Case]:
     shard = json.dumps({"weight_map": {"/layers/dense/vars": "x_0.weights.h5"}}).encode()
     places = json.dumps({"weight_map": {"a.kernel": "x.safetensors"}}).encode()
     for what, trick in _TRICKS.items():
+        text = _text(trick, orbax_names("a"))
+        end = Listed() if what in _FINE_STRICTLY else Refused()
+        make = partial(orbax, arrays={"a": KERNEL}, names=text)
+        yield Case("json", "orbax", what, make, end)
         text = _text(trick, header)
         data = struct.pack("<Q", len(text)) + text + KERNEL.tobytes()
         yield Case("json", "safetensors", what, written("x.safetensors", data), Refused())
-        end = Listed() if what in ("lone-surrogate", "as-many-as-allowed") else Refused()
+        end = Listed() if what in _FINE_STRICTLY else Refused()
         yield Case(
             *("json", "safetensors-index", what),
             partial(_index, text=_text(trick, places)),

@@ -20,6 +20,8 @@ from tests.hostile.good import (
     index,
     npy,
     npz,
+    orbax,
+    orbax_names,
     pt,
     row,
     safetensors,
@@ -69,6 +71,7 @@ def _groups(evil: str, file: Any) -> None:
 
 def _flat(what: str, evil: str) -> Iterator[Case]:
     end = Listed(1)
+    yield Case("names", "orbax", what, partial(orbax, arrays={evil: KERNEL}), end)
     yield Case("names", "safetensors", what, written("x.safetensors", tensors(evil)), end)
     make = partial(index, weight_map={evil: "x.safetensors"}, data=tensors(evil))
     yield Case("names", "safetensors-index", what, make, end)
@@ -84,6 +87,9 @@ def _flat(what: str, evil: str) -> Iterator[Case]:
 def _refused(what: str, evil: str) -> Iterator[Case]:
     """An error that has the name in it."""
     end = Refused()
+    names = orbax_names(evil, "a")
+    make = partial(orbax, arrays={"a": KERNEL}, names=names)
+    yield Case("names", "orbax", f"refused-{what}", make, end)
     wrong = safetensors({evil: told() | {"dtype": evil}}, KERNEL.tobytes())
     yield Case("names", "safetensors", f"refused-{what}", written("x.safetensors", wrong), end)
     yield Case(

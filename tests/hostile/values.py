@@ -13,6 +13,7 @@ from tests.hostile.good import (
     index,
     npy,
     npz,
+    orbax,
     pt,
     row,
     safetensors,
@@ -65,6 +66,9 @@ def values() -> Iterator[Case]:
     items, data = _tensorflow()
     for name, make in (("tensorflow", bundle), ("saved-model", saved_model)):
         yield Case("values", name, "odd", partial(make, items=items, data=data), end)
+    told = [name for name in _PLAIN if name != "empty"]  # of which TensorStore wants a whole piece
+    make = partial(orbax, arrays={name: ARRAYS[name] for name in told})
+    yield Case("values", "orbax", "odd", make, Listed(len(told), values=_wanted(*told)))
 
 
 def _hdf5(kept: list[str], file: Any) -> None:
