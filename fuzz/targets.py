@@ -220,6 +220,6 @@ TARGETS = {
     "tf-index": Target(_opened("t.index", open_tensorflow), ("tensorflow",)),
     "tf-table": Target(_table, (), trees.tables),
     "tf-graph": Target(_graph, (), trees.graphs),
-    "orbax": Target(_orbax, (), trees.orbaxes),
+    "orbax": Target(_orbax, ("orbax",), trees.orbaxes),
     "json": Target(_json, ("safetensors-index", "shards"), trees.configs),
 }

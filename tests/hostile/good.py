@@ -299,8 +299,8 @@ def main_file(path: Path) -> Path:
     """The file that says what is there, of a checkpoint that is a folder."""
     if not path.is_dir():
         return path
-    inner = (path / "variables" / "variables.index", path / "_METADATA", path / W)
-    return next(file for file in inner if file.exists())
+    inner = (path / "variables" / "variables.index", path / "_METADATA")
+    return next((file for file in inner if file.exists()), path / W)
 
 
 def hdf5_in(name: str, folder: Path, make: Callable[[Any], None]) -> Path:
