@@ -280,8 +280,9 @@ def list_for_torch(layer: keras.Layer) -> None:
     the layer that gains or loses a variable, but not for those around. Where there is none yet,
     it is made when it is asked for.
     """
-    if hasattr(layer, "_torch_params"):
-        layer._track_variables()
+    for one in (layer, getattr(layer, "_functional", None)):  # a Sequential has its graph's
+        if hasattr(one, "_torch_params"):
+            one._track_variables()
 
 
 def add_at(layer: keras.Layer, place: tuple[bool, int], **kwargs: Any) -> keras.Variable:
