@@ -98,10 +98,9 @@ def run(rows: Callable[[], Iterator[tuple[str, Callable[[], Any]]]]) -> None:
 
 
 def _import_late() -> None:
-    """What Keras imports at the first `fit`, if it is there."""
-    for name in ("tensorflow", "pandas"):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    """What Keras imports at the first call of some layers, if it is there."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("tensorflow")
 
 
 def _work(rank: int, store: str, rows: Any) -> dict[str, Any]:

@@ -280,7 +280,8 @@ def list_for_torch(layer: keras.Layer) -> None:
     the layer that gains or loses a variable, but not for those around. Where there is none yet,
     it is made when it is asked for.
     """
-    for one in (layer, getattr(layer, "_functional", None)):  # a Sequential has its graph's
+    parts: list[Any] = [layer, getattr(layer, "_functional", None)]  # a Sequential's graph
+    for one in parts:
         if hasattr(one, "_torch_params"):
             one._track_variables()
 
