@@ -323,3 +323,14 @@ def test_what_a_training_step_does_and_keeps():
     assert float(loss) > 0, "'_compute_loss' has changed"
     assert not _keras.has_own_train_step(model)
     assert _keras.has_own_train_step(Own())
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the list is PyTorch's")
+def test_the_list_of_parameters_that_torch_has():
+    model, watcher = model_and_watcher()
+    gone = watcher.kernel
+    _keras.let_go(watcher, gone)
+    assert any(one is gone.value for one in model.parameters()), "Keras keeps it current by itself"
+    _keras.list_for_torch(model)
+    known = {id(one) for one in model.parameters()}
+    assert known == {id(v.value) for v in model.variables}, "'_track_variables' has changed"

@@ -51,9 +51,22 @@ def test_in_each_dtype(dtype):
 @pytest.mark.parametrize("scale", [1.0, 1e-30])
 def test_moving_on_is_the_distance_and_then_the_same(dtype, scale):
     a, b = (A * scale).astype(dtype), (B * scale).astype(dtype)
-    wanted = m.distance_from_init(a, b)
-    assert m.moved_on(a, b) == wanted
-    assert np.array_equal(a, b) and m.moved_on(a, b) == 0
+    wanted = m.distance_from_init(a, b), m.l2_norm(b)
+    assert m.moved_on(a, b) == pytest.approx(wanted, rel=1e-7)
+    assert np.array_equal(a, b) and m.moved_on(a, b).distance == 0
+
+
+@pytest.mark.parametrize("spoiled", [np.nan, np.inf, 3e38])
+def test_moving_on_over_many_pieces(spoiled):
+    """More than one piece, and a rest."""
+    draw = np.random.default_rng(5)
+    a, b = draw.normal(size=(2, 200_003)).astype("float32")
+    distance, norm = m.distance_from_init(a, b), m.l2_norm(b)
+    assert m.moved_on(a, b) == pytest.approx((distance, norm), rel=1e-7)
+    b[150_000] = spoiled
+    with np.errstate(all="ignore"):
+        assert m.moved_on(a, b).norm == pytest.approx(m.l2_norm(b), nan_ok=True)
+    assert np.array_equal(a, b, equal_nan=True)
 
 
 def test_a_small_step_of_a_large_weight():

@@ -139,3 +139,12 @@ def test_a_model_that_lacks_what_was_shared():
     inputs = keras.Input((4,))
     with pytest.raises(sy.errors.SharingError, match="'first' of 'plain' shares"):
         put_back(keras.Model(inputs, keras.layers.Dense(4)(inputs), name="plain"), notes)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the list is PyTorch's")
+def test_torch_lists_what_is_shared_once(tmp_path):
+    model = tied_by_assignment()
+    sy.save_model(model, tmp_path / "model.keras")
+    for made in (sy.load_model(tmp_path / "model.keras"), sy.clone_model(model)):
+        known = {id(parameter) for parameter in made.parameters()}
+        assert known == {id(variable.value) for variable in made.variables}

@@ -196,3 +196,33 @@ def test_not_while_the_model_trains():
         model.fit(X, Y, verbose=0, callbacks=[Late(layer)])
     assert len(sy.parametrizations_of(layer)) == 1
     model.fit(X, Y, verbose=0)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the list is PyTorch's")
+def test_torch_lists_what_the_model_has(tmp_path):
+    """What an optimizer of torch's own, or a wrapper of the model, is given to train."""
+
+    def listed(model):
+        known = [id(parameter) for parameter in model.parameters()]
+        assert len(set(known)) == len(known)
+        return set(known) == {id(variable.value) for variable in model.variables}
+
+    other = keras.layers.Dense(3, name="other")
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="inner")], name="seq")
+    layer = keras.layers.Dense(3, name="dense")
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, [layer(inner(inputs)), other(inputs)])
+    assert listed(model)
+    sy.parametrize(layer, "kernel", ps.WeightNorm())
+    sy.parametrize(inner.layers[0], "kernel", ps.LowRank(2))
+    assert listed(model)
+    assert listed(inner)
+    model.save(tmp_path / "model.keras")
+    assert listed(keras.models.load_model(tmp_path / "model.keras"))
+    sy.bake(layer)
+    sy.tie(layer, "kernel", to=other)
+    assert listed(model)
+    sy.bake(layer)
+    sy.bake(inner.layers[0])
+    assert listed(model)
+    assert listed(inner)

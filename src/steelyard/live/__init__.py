@@ -11,7 +11,6 @@ from steelyard.live._effective import effective as effective
 from steelyard.live._effective import stored as stored
 from steelyard.live._holders import holders as holders
 from steelyard.live._holders import holders_around as holders_around
-from steelyard.live._holders import models_around as models_around
 from steelyard.live._keras import AsksForLosses as AsksForLosses
 from steelyard.live._keras import add_at as add_at
 from steelyard.live._keras import add_inputs as add_inputs
@@ -38,6 +37,7 @@ from steelyard.live._keras import is_graph_model as is_graph_model
 from steelyard.live._keras import is_initialized as is_initialized
 from steelyard.live._keras import is_remade_from_layers as is_remade_from_layers
 from steelyard.live._keras import let_go as let_go
+from steelyard.live._keras import list_for_torch as list_for_torch
 from steelyard.live._keras import loss_of as loss_of
 from steelyard.live._keras import mapped_value as mapped_value
 from steelyard.live._keras import may_overwrite as may_overwrite
@@ -118,10 +118,10 @@ __all__ = [
     "is_initialized",
     "is_remade_from_layers",
     "let_go",
+    "list_for_torch",
     "loss_of",
     "mapped_value",
     "may_overwrite",
-    "models_around",
     "operations",
     "optimized",
     "own_dtype",

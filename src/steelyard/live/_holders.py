@@ -36,11 +36,6 @@ def holders_around(layer: keras.Layer) -> list[keras.Layer]:
     return list(found.values())
 
 
-def models_around(layer: keras.Layer) -> list[keras.Model]:
-    """The models among `holders_around`."""
-    return [held for held in holders_around(layer) if isinstance(held, keras.Model)]
-
-
 def _all_layers() -> Iterator[keras.Layer]:
     """All layers of the process that are complete enough to be asked what they track."""
     for thing in gc.get_objects():

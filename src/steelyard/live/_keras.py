@@ -273,6 +273,19 @@ def let_go(layer: keras.Layer, variable: keras.Variable, names: list[str] | None
             layer._delete_tracking(name)
 
 
+def list_for_torch(layer: keras.Layer) -> None:
+    """Has the list of parameters that PyTorch knows of a layer be that of its variables now.
+
+    Keras makes it when a layer is built, of all variables at any depth, and keeps it current for
+    the layer that gains or loses a variable, but not for those around. Where there is none yet,
+    it is made when it is asked for.
+    """
+    parts: list[Any] = [layer, getattr(layer, "_functional", None)]  # a Sequential's graph
+    for one in parts:
+        if hasattr(one, "_torch_params"):
+            one._track_variables()
+
+
 def add_at(layer: keras.Layer, place: tuple[bool, int], **kwargs: Any) -> keras.Variable:
     """Has a layer make a weight at a place that `place_of` gave; `add_weight` appends."""
     trains, index = place

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from steelyard.errors import ShapeMismatchError
 from steelyard.metrics._catalog import metric
 from steelyard.metrics._matrix import matrices
+from steelyard.metrics._sums import dot
 from steelyard.metrics._values import Values
 
 _CHUNK = 1 << 16
@@ -113,7 +114,7 @@ def _chunks(a: np.ndarray, b: np.ndarray) -> Any:
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:
-    if a.dtype == b.dtype == np.float32 and math.isfinite(squares := _squares(a, b)):
+    if a.dtype == b.dtype == np.float32 and math.isfinite(squares := _squares(a, b)[0]):
         return math.sqrt(squares)
     # Sums of float64 may over- or underflow on the way: scaled by the largest entry.
     scale = float(np.fmax(Values(a).max_abs, Values(b).max_abs)) if a.size else 0.0
@@ -126,33 +127,56 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
     return scale * math.sqrt(total)
 
 
-def _squares(a: np.ndarray, b: np.ndarray, keep: bool = False) -> float:
+def _squares(a: np.ndarray, b: np.ndarray, moves_on: bool = False) -> tuple[float, float]:
     """The sum of the squares of the differences of float32, in pieces that stay in the cache.
 
     Args:
         a: Contiguous entries.
         b: As many.
-        keep: Whether b is put in the place of a on the way.
+        moves_on: Whether b is put in the place of a on the way, and its own squares are summed.
+
+    Returns:
+        The sum, and that of the squares of b, or 0.
     """
-    work, total = np.empty(min(_PIECE, a.size), "float32"), 0.0
-    least = float(np.finfo("float32").tiny / np.finfo("float32").eps) * _PIECE
+    work, total, own = np.empty(min(_CHUNK, a.size), "float32"), 0.0, 0.0
     with np.errstate(all="ignore"):
-        for start in range(0, a.size, _PIECE):
-            x, y = a[start : start + _PIECE], b[start : start + _PIECE]
+        for x, y in _chunks(a, b):
             moved = np.subtract(y, x, out=work[: x.size])
-            squares = float(np.dot(moved, moved))
-            # If it over- or underflowed: in float64 it cannot.
-            if not least < squares < math.inf and moved.any():
-                wide = moved.astype("float64")
-                squares = float(np.dot(wide, wide))
-            total += squares
-            if keep:
+            for start in range(0, x.size, _PIECE):
+                total += _square(moved[start : start + _PIECE])
+            if moves_on:
+                own += dot(y, y)
                 x[:] = y
-    return total
+    return total, own
 
 
-def moved_on(before: np.ndarray, after: np.ndarray) -> float:
-    """`distance_from_init(before, after)`, and then `before` is `after`: in one pass for float32.
+# From where on a sum of squares of float32 has lost nothing to what is too small, an entry.
+_LEAST = float(np.finfo("float32").tiny / np.finfo("float32").eps)
+
+
+def _square(moved: np.ndarray) -> float:
+    squares = float(np.dot(moved, moved))
+    # If it over- or underflowed: in float64 it cannot.
+    if not _LEAST * _PIECE < squares < math.inf and moved.any():
+        wide = moved.astype("float64")
+        squares = float(np.dot(wide, wide))
+    return squares
+
+
+class Moved(NamedTuple):
+    """What a weight has become.
+
+    Attributes:
+        distance: How far it is from what it was: `distance_from_init(before, after)`.
+        norm: Its norm: `l2_norm(after)`.
+    """
+
+    distance: float
+    norm: float
+
+
+def moved_on(before: np.ndarray, after: np.ndarray) -> Moved:
+    """How far a weight went, and its norm; then `before` is `after`: in one pass for float32.
 
     Args:
         before: Contiguous and writeable.
@@ -160,7 +184,10 @@ def moved_on(before: np.ndarray, after: np.ndarray) -> float:
     """
     a, b = _flat(before, after)
     if a.dtype == b.dtype == np.float32 and before.flags.c_contiguous:
-        return math.sqrt(_squares(a, b, keep=True))
+        moved, own = _squares(a, b, moves_on=True)
+        # If it over- or underflowed, or is 0, the norm is worked out with more care.
+        norm = math.sqrt(own) if _LEAST * a.size < own < math.inf else Values(b).l2
+        return Moved(math.sqrt(moved), norm)
     distance = _distance(a, b)
     np.copyto(before, after)
-    return distance
+    return Moved(distance, Values(b).l2)

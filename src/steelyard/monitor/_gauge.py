@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from steelyard import metrics
 from steelyard.live import LiveSource, averages, to_numpy
+from steelyard.monitor._moves import Move, Moves
 from steelyard.plan import bytes_of, one_blas_thread, plan_of, run
 from steelyard.records import Metric, Reading, WeightSpec
 from steelyard.selection import Weights
@@ -18,6 +18,7 @@ _START = "distance_from_init"
 # These need of the weight before no more than its norm and how far it is.
 _RATIOS = ("update_ratio", "relative_distance")
 _AVERAGE = "ema_distance"
+_NORM = "l2_norm"
 _NO_AVERAGE = "the optimizer keeps no moving average of it: use_ema=True would"
 _OF_STORED = "the average is of what is stored, and this weight is worked out from that"
 # What its gradient is, or why there is none.
@@ -50,14 +51,17 @@ class Gauge:
         self._source = source
         self._rows = tuple(rows)
         alone = [row for row in self._rows if row.needs not in metrics.BESIDE]
-        self._plan = plan_of(self.specs, alone, view=view)
         self._memory = memory
         pairs = {row.name for row in self._rows if row.needs == "pair"}
         self._start = self._copies() if _START in pairs else {}
-        self._before = self._copies() if pairs - {_START, _AVERAGE} else {}
-        self._ratios_only = pairs - {_START, _AVERAGE} <= set(_RATIOS)
-        self._norms = {at: _norm(value) for at, value in self._before.items()}
-        self._norm_now: float | None = None  # of the weight at hand, if it was measured
+        before = pairs - {_START, _AVERAGE}
+        self._moves = Moves(source, self.specs) if before and before <= set(_RATIOS) else None
+        self._before = self._copies() if before and self._moves is None else {}
+        # If nothing else is asked, the norm comes out of the comparison.
+        self._norm = alone[0] if self._moves and [row.name for row in alone] == [_NORM] else None
+        known = self._moves.with_norms() if self._moves and self._norm else set()
+        rest = [spec for spec in self.specs if spec.address not in known]
+        self._plan = plan_of(rest, alone, view=view)
 
     def take(self, gradient_of: GradientOf) -> tuple[Reading, ...]:
         """The readings of now, by weight and metric; nothing is raised for what a weight is."""
@@ -66,13 +70,15 @@ class Gauge:
         for _, readings in run(self._plan, lambda: viewed, memory=bytes_of(self._memory)):
             found |= {(one.address, one.metric): one for one in readings}
         beside = [row for row in self._rows if row.needs in metrics.BESIDE]
+        rest = [row for row in beside if self._moves is None or row.name not in _RATIOS]
         kept = averages(self._source.root) if _AVERAGE in {row.name for row in beside} else {}
         with one_blas_thread(), np.errstate(all="ignore"):
-            for spec in self.specs if beside else ():
-                norm = getattr(found.get((spec.address, "l2_norm")), "value", None)
-                self._norm_now = norm if isinstance(norm, float) else None
-                for reading in self._beside(spec, beside, kept, gradient_of):
+            for spec in self.specs if rest else ():
+                for reading in self._beside(spec, rest, kept, gradient_of):
                     found[reading.address, reading.metric] = reading
+            for address, move in self._moves.take().items() if self._moves else ():
+                for reading in self._of_move(address, move):
+                    found.setdefault((address, reading.metric), reading)
         return tuple(found[spec.address, row.name] for spec in self.specs for row in self._rows)
 
     def _beside(
@@ -86,31 +92,31 @@ class Gauge:
                 if row.needs == "gradient":
                     readings.append(_of_gradient(row, address, gradient_of(address)))
                     continue
-                if row.name in _RATIOS and self._ratios_only:
-                    continue
                 other = self._other(row, address, kept, value)
                 readings.append(_of_pair(row, address, other, value))
-            if self._ratios_only and address in self._before:
-                ratio = self._ratio(address, value)
-                names = [row for row in rows if row.name in _RATIOS]
-                readings += [replace(ratio, metric=row.name, unit=row.unit) for row in names]
-            elif address in self._before:
+            if address in self._before:
                 np.copyto(self._before[address], value)
             return readings
         except Exception as error:  # one weight must not end the others, nor the training
             reason = f"{type(error).__name__}: {error}"
             return [Reading(address, row.name, None, row.unit, "failed", reason) for row in rows]
 
-    def _ratio(self, address: str, value: np.ndarray) -> Reading:
-        """How far the weight went since the reading before, which is that of now afterwards."""
-        norm = _norm(value) if self._norm_now is None else self._norm_now
-        before, self._norms[address] = self._norms[address], norm
-        moved = metrics.moved_on(self._before[address], value)
-        bad = "" if np.isfinite(moved) else said_of_entries(value)
-        if bad or not np.isfinite(before):
-            reason = bad or "before: its norm was not finite"
-            return Reading(address, "", None, "1", "not finite", reason)
-        return Reading(address, "", moved / before if before else np.inf if moved else 0.0)
+    def _of_move(self, address: str, move: Move | Exception) -> list[Reading]:
+        """The ratios of a weight, and its norm where nobody else measures it."""
+        rows = [row for row in self._rows if row.name in _RATIOS]
+        norm = [self._norm] if self._norm else []
+        if isinstance(move, Exception):
+            reason = f"{type(move).__name__}: {move}"
+            both = [*norm, *rows]
+            return [Reading(address, row.name, None, row.unit, "failed", reason) for row in both]
+        assert self._moves is not None
+        finite = np.isfinite(move.distance) and np.isfinite(move.norm)
+        bad = "" if finite else said_of_entries(self._moves.value(address))
+        found = [_number(row, address, move.norm, bad) for row in norm]
+        ratio = move.distance / move.before if move.before else np.inf if move.distance else 0.0
+        if not bad and not np.isfinite(move.before):
+            bad = "before: its norm was not finite"
+        return found + [_number(row, address, ratio, bad) for row in rows]
 
     def _other(
         self, row: Metric, address: str, kept: dict[int, Any], value: np.ndarray
@@ -129,8 +135,10 @@ class Gauge:
         return {spec.address: self._source.read(spec.address) for spec in self.specs}
 
 
-def _norm(value: np.ndarray) -> float:
-    return float(metrics.l2_norm(value))
+def _number(row: Metric, address: str, number: float, bad: str) -> Reading:
+    if bad:
+        return Reading(address, row.name, None, row.unit, "not finite", bad)
+    return Reading(address, row.name, float(number), row.unit)
 
 
 class _Viewed:

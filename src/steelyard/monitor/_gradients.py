@@ -32,7 +32,7 @@ class Gradients:
     """The gradients of the trainable variables of a model at batches that are announced.
 
     Args:
-        model: A compiled model, in training.
+        model: A model in training.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -55,8 +55,8 @@ class Gradients:
         if self.reason:
             return
         self._wanted = True
-        if self._torch:
-            self._scale = float(self._model.optimizer.scale_loss(1.0))
+        if self._torch and (optimizer := _optimizer(self._model)) is not None:
+            self._scale = float(optimizer.scale_loss(1.0))
 
     def of(self, variable: keras.Variable) -> np.ndarray | str:
         """The gradient of a variable at the last batch, or why there is none."""
@@ -117,14 +117,20 @@ class Gradients:
 
 
 def _why_none(model: keras.Model) -> str:
-    if model.optimizer is None:
-        return "the model has no optimizer"
+    torch = keras.backend.backend() == "torch"
+    if _optimizer(model) is None:  # a loop of the user's trains it
+        return "" if torch else "the model has no optimizer"
     if has_own_train_step(model):
         return _OWN_STEP
-    if keras.backend.backend() != "torch" and model.steps_per_execution > 1:
+    if not torch and model.steps_per_execution > 1:
         return _MANY_STEPS.format(model.steps_per_execution)
     strategy = getattr(model, "distribute_strategy", None)  # TensorFlow's models have one
     return _REPLICAS if strategy is not None and strategy.num_replicas_in_sync > 1 else ""
+
+
+def _optimizer(model: keras.Model) -> Any:
+    """The optimizer of a compiled model; one that is not compiled may have no such attribute."""
+    return getattr(model, "optimizer", None)
 
 
 def _batch(iterator: Any) -> tuple[Any, Any]:

@@ -21,6 +21,8 @@ class FileSink(Sink):
         SteelyardError: If it cannot be written.
     """
 
+    once = True
+
     def __init__(self, path: Path) -> None:
         check_run_path(path)
         self.name = f"the sink {str(path)!r}"

@@ -17,10 +17,13 @@ class Sink:
     Attributes:
         name: What to call it in a warning.
         wants_weights: Whether it is shown the weights themselves, once an epoch.
+        once: Whether it writes to one place for all processes of a training, so that only the first
+            of them may.
     """
 
     name = "a sink"
     wants_weights = False
+    once = False
 
     def begin(self, info: Mapping[str, Any], start: int) -> None:
         """Training begins, after so many batches."""

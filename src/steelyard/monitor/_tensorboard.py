@@ -30,6 +30,7 @@ class TensorBoardSink(Sink):
     """
 
     wants_weights = True
+    once = True
 
     def __init__(self, folder: Path) -> None:
         self.name = f"the sink {str(folder)!r}"

@@ -49,6 +49,8 @@ class LogSink(Sink):
         target: The module or the run.
     """
 
+    once = True
+
     def __init__(self, kind: str, target: Any) -> None:
         self.name = f"the sink {kind}"
         self._steps = kind == "trackio"
@@ -75,6 +77,7 @@ class MlflowSink(Sink):
     """
 
     name = "the sink mlflow"
+    once = True
 
     def __init__(self, target: Any) -> None:
         self._run = None if inspect.ismodule(target) else target

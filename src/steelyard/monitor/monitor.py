@@ -17,6 +17,7 @@ from steelyard.monitor._gradients import Gradients
 from steelyard.monitor._limits import Watch, limits_of
 from steelyard.monitor._logs import LogsSink
 from steelyard.monitor._nonfinite import bad_gradients, bad_weights, finding_of
+from steelyard.monitor._rank import rank
 from steelyard.monitor._schedule import Schedule
 from steelyard.monitor._sink import Sink
 from steelyard.monitor._sinks import sinks_of
@@ -55,6 +56,9 @@ class Monitor(keras.callbacks.Callback):
             - a directory, for TensorBoard;
             - `"mlflow"`, `"wandb"`, `"trackio"`, one of these modules, or a run of one;
             - an object with `log(step, readings)`, or a function of the two.
+
+            Where several processes train one model by PyTorch's `DistributedDataParallel`, files,
+            directories and trackers are written to by the first of them alone.
         on_nonfinite: What to do when a weight or a measured gradient is not finite for the first
             time: `"warn"`, `"stop"` the training, `"raise"`, `"record"` it only, or a function of
             the `Finding`, which may return one of these. All weights of the model are looked at
@@ -108,6 +112,7 @@ class Monitor(keras.callbacks.Callback):
         self._select = select
         self._schedule = Schedule(every)
         self._sinks = sinks_of(sinks)
+        self._open: list[Sink] = []
         self._on_nonfinite = check_action("on_nonfinite", on_nonfinite)
         self._on_finding = check_action("on_finding", on_finding)
         self._limits = limits_of(limits)
@@ -150,7 +155,8 @@ class Monitor(keras.callbacks.Callback):
                 self._troubles.tell("measuring gradients", self._gradients.reason)
         info = self._info(model)
         self._failures = {}
-        for sink in self._sinks:
+        self._open = [sink for sink in self._sinks if rank() == 0 or not sink.once]
+        for sink in self._open:
             self._failures[sink] = _TRIES
             with self._troubles.kept(f"opening {sink.name}"):
                 sink.begin(info, self._step)
@@ -191,7 +197,7 @@ class Monitor(keras.callbacks.Callback):
         """Measure, if it is time, and hand the numbers to Keras and to who wants the weights."""
         if self._schedule.at_epochs:
             self._measure(logs)
-        for sink in self._sinks:
+        for sink in self._open:
             if isinstance(sink, LogsSink) and logs is not None:
                 sink.into(logs)
         self._write(self._show_weights)
@@ -243,7 +249,7 @@ class Monitor(keras.callbacks.Callback):
 
     def _write(self, write: Callable[[Sink], None], counts: bool = False) -> None:
         """To each sink, unless steps could not be written to it so often in a row."""
-        for sink in self._sinks:
+        for sink in self._open:
             failed = self._failures.get(sink, 0)
             if failed >= _TRIES:
                 continue
@@ -283,7 +289,7 @@ class Monitor(keras.callbacks.Callback):
         return RunStep(self._step, self._epoch, batch, tuple(readings), told)
 
     def _finish(self) -> None:
-        for sink in self._sinks:
+        for sink in self._open:
             with self._troubles.kept(f"closing {sink.name}"):
                 sink.end()
         if self._gradients is not None:
@@ -309,7 +315,7 @@ def _telling(finding: Finding) -> Callable[[Sink], None]:
 
 def _batches_trained(model: keras.Model) -> int:
     """How many batches the optimizer has been through."""
-    optimizer = model.optimizer
+    optimizer = getattr(model, "optimizer", None)  # a model that is not compiled may have none
     if optimizer is None:
         return 0
     inner = getattr(optimizer, "inner_optimizer", optimizer)

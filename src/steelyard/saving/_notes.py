@@ -16,6 +16,7 @@ from steelyard.live import (
     Substitute,
     attributes,
     let_go,
+    list_for_torch,
     own_variables,
     own_weights,
     place_of,
@@ -62,6 +63,9 @@ def put_back(model: keras.Layer, notes: Notes) -> bool:
             if variable is None:
                 raise SharingError(_missing(model, [*path, name]))
             setattr(variable, kind, keras.saving.deserialize_keras_object(config))
+    if any(shared):
+        for layer in layers.values():
+            list_for_torch(layer)
     return any(shared)
 
 

@@ -17,7 +17,8 @@ from steelyard.live import (
     calls,
     children,
     holders,
-    models_around,
+    holders_around,
+    list_for_torch,
     optimized,
     paths_to,
     substitutes,
@@ -61,7 +62,7 @@ def rewrite(layer: keras.Layer, address: str, change: Rewrite) -> None:
     keeper, way = _keeper(chain, change.by_code)
     change.address = "/".join((*way, *_rest(chain, address)))
     keep(keeper, change)
-    forget_compiled(keeper)
+    forget_compiled(chain[-1][1])
 
 
 def keep(keeper: keras.Layer, change: Rewrite) -> None:
@@ -251,13 +252,17 @@ def refuse_while_training(layer: keras.Layer) -> None:
 def forget_compiled(layer: keras.Layer) -> None:
     """Has the models around a layer compile their steps anew.
 
-    The optimizer of one whose trainable weights are others now begins anew too.
+    The optimizer of one whose trainable weights are others now begins anew too, and PyTorch's own
+    list of parameters, which other optimizers and wrappers go by, has those of now.
     """
-    for model in models_around(layer):
+    for holder in holders_around(layer):
+        list_for_torch(holder)
+        if not isinstance(holder, keras.Model):
+            continue
         for name in ("train_function", "test_function", "predict_function"):
-            if getattr(model, name, None) is not None:
-                setattr(model, name, None)
-        _renew_optimizer(model)
+            if getattr(holder, name, None) is not None:
+                setattr(holder, name, None)
+        _renew_optimizer(holder)
 
 
 def _renew_optimizer(model: keras.Model) -> None:
