@@ -14,6 +14,7 @@ from steelyard.plan import Plan, bytes_of, plan_of, run, stays_here
 from steelyard.readings import Readings, check_path
 from steelyard.records import Reading
 from steelyard.selection import Weights
+from steelyard.urls import shown
 
 Progress = Callable[[int, int], None]
 
@@ -141,7 +142,7 @@ def _in_order(
 
 def _named(source: Any) -> str:
     if isinstance(source, str | PathLike):
-        return fspath(source)
+        return shown(source)
     kind = type(source).__name__
     name = getattr(source, "name", None)
     return f"{kind} {name!r}" if isinstance(name, str) else kind

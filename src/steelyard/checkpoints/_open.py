@@ -7,9 +7,10 @@ from importlib import import_module
 from os import PathLike
 from typing import NamedTuple
 
-from steelyard.checkpoints._bytes import Bytes
+from steelyard.checkpoints._bytes import Bytes, is_there
 from steelyard.errors import CheckpointError
 from steelyard.source import WeightSource
+from steelyard.urls import on_disk
 
 
 class Format(NamedTuple):
@@ -51,14 +52,16 @@ def open_checkpoint(path: str | PathLike[str]) -> WeightSource:
     Args:
         path: A `.keras` file or folder, `.weights.h5` (or its map of shards), legacy `.h5`,
             safetensors (or its index), `.npz`, `.npy`, PyTorch's `.pt` or `.bin`, a TensorFlow
-            checkpoint or SavedModel, the folder of an Orbax checkpoint.
+            checkpoint or SavedModel, the folder of an Orbax checkpoint. Or the URL of a file, of
+            which no more is fetched than is read; what it names lies beside it.
 
     Raises:
         CheckpointError: It is none of these, or damaged; says what and where.
         LimitError: It asks for more time, memory, depth or members than is allowed.
     """
+    path = on_disk(path)
     head = b""
-    if not os.path.isdir(path) and os.path.lexists(path):
+    if not os.path.isdir(path) and is_there(path):
         with Bytes(path) as file:
             head = file.read(0, min(_HEAD, file.size))
     for row in FORMATS:
@@ -66,7 +69,7 @@ def open_checkpoint(path: str | PathLike[str]) -> WeightSource:
         if getattr(module, row.is_it)(head, path):
             source: WeightSource = getattr(module, row.open_it)(path)
             return source
-    if not os.path.lexists(path):
+    if not is_there(path):
         raise CheckpointError(f"{os.fspath(path)}: there is no such file")
     from steelyard.checkpoints._keras_files import open_hdf5_checkpoint
 

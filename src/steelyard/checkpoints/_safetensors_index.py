@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from os import PathLike
 from typing import Any
 
@@ -11,6 +10,7 @@ from steelyard.checkpoints._flat import Entry, FlatSource, left_out
 from steelyard.checkpoints._json import parse_json
 from steelyard.checkpoints._safetensors import PACKED, tensors_of
 from steelyard.errors import CheckpointError, LimitError
+from steelyard.urls import name_of
 
 # Each stays open, so that a change while reading is seen.
 _MOST_SHARDS = 512
@@ -20,7 +20,7 @@ _UNTOLD = "because the index does not say that they are there"
 
 def is_safetensors_index(head: bytes, path: str | PathLike[str]) -> bool:
     """Whether a file is JSON and has the name of an index."""
-    return os.fspath(path).endswith(".safetensors.index.json") and head.lstrip()[:1] == b"{"
+    return name_of(path).endswith(".safetensors.index.json") and head.lstrip()[:1] == b"{"
 
 
 def open_safetensors_index(path: str | PathLike[str]) -> FlatSource:
@@ -30,15 +30,15 @@ def open_safetensors_index(path: str | PathLike[str]) -> FlatSource:
         CheckpointError: The index names a file that is no plain name or is not there, or an array
             that is not where it says.
     """
-    weight_map = _weight_map(path)
-    folder = os.path.dirname(os.fspath(path))
+    with Bytes(path) as index:
+        weight_map = _weight_map(index)
     files: list[Bytes] = []
     try:
         entries: list[Entry] = []
         packed: list[str] = []
         others: list[str] = []
         for shard in sorted(set(weight_map.values())):
-            files.append(Bytes(os.path.join(folder, shard)))
+            files.append(index.beside(shard))
             found, gone, _ = tensors_of(files[-1])
             packed += gone
             for entry in found:
@@ -47,7 +47,7 @@ def open_safetensors_index(path: str | PathLike[str]) -> FlatSource:
                     entries.append(entry)
                 else:
                     others.append(f"{name} in {shard}")
-        _check_all_there(os.fspath(path), weight_map, entries, packed)
+        _check_all_there(index.path, weight_map, entries, packed)
         notes = left_out(packed, PACKED), left_out(others, _UNTOLD)
         return FlatSource(entries, files, " ".join(filter(None, notes)))
     except BaseException:
@@ -56,11 +56,10 @@ def open_safetensors_index(path: str | PathLike[str]) -> FlatSource:
         raise
 
 
-def _weight_map(path: str | PathLike[str]) -> dict[str, str]:
-    with Bytes(path) as file:
-        if file.size > _MOST_INDEX:
-            raise LimitError(f"{file.path}: an index of {file.size:,} bytes is too large")
-        told = parse_json(file.read(0, file.size), file.path)
+def _weight_map(file: Bytes) -> dict[str, str]:
+    if file.size > _MOST_INDEX:
+        raise LimitError(f"{file.path}: an index of {file.size:,} bytes is too large")
+    told = parse_json(file.read(0, file.size), file.path)
     found = told.get("weight_map") if isinstance(told, dict) else None
     if not isinstance(found, dict):
         raise CheckpointError(f"{file.path}: it has no weight_map, so it is no index")
