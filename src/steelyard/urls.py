@@ -6,7 +6,6 @@ import os
 import re
 from os import PathLike
 from urllib.parse import quote, urlsplit
-from urllib.request import url2pathname
 
 from steelyard.errors import SteelyardError
 
@@ -43,6 +42,8 @@ def on_disk(path: str | PathLike[str]) -> str:
     parts = urlsplit(path)
     if parts.netloc not in ("", "localhost"):
         raise SteelyardError(f"{shown(path)}: a file of this machine is named file:///…")
+    from urllib.request import url2pathname  # which brings much along
+
     return url2pathname(parts.path)
 
 
@@ -52,10 +53,9 @@ def shown(path: str | PathLike[str]) -> str:
     if not scheme_of(path):
         return path
     scheme, _, rest = path.partition("://")
-    rest, _, fragment = rest.partition("#")
-    rest, asks, _ = rest.partition("?")
+    rest, asks, _ = rest.partition("#")[0].partition("?")
     host, slash, place = rest.partition("/")
-    user, at, host = host.rpartition("@")
+    _, at, host = host.rpartition("@")
     return f"{scheme}://{'***@' if at else ''}{host}{slash}{place}{'?***' if asks else ''}"
 
 

@@ -11,8 +11,10 @@ from steelyard.urls import scheme_of
 # One answer; all of it is in memory twice for a moment.
 _MOST = 64 << 20
 # Whichever of these a store tells of a file: another one is another file.
-_VERSION = ("size", "ETag", "etag", "generation", "blob_id", "sha", "mtime", "created")
-_VERSION += ("LastModified", "last_modified", "modified", "updated")
+_VERSION = (
+    *("size", "ETag", "etag", "generation", "blob_id", "sha"),
+    *("mtime", "created", "modified", "updated", "LastModified", "last_modified"),
+)
 
 
 class StoredFile:

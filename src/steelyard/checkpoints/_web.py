@@ -107,11 +107,11 @@ class WebFile:
                 self.close()
         except BaseException as error:
             self.close()
-            if not isinstance(error, OSError | http.client.HTTPException):
-                raise
             if self._is_late or isinstance(error, TimeoutError):
                 told = f"the server did not answer within {seconds:,.0f} seconds"
                 raise CheckpointError(f"{self.path}: {told}") from None
+            if not isinstance(error, OSError | http.client.HTTPException):
+                raise
             if isinstance(error, ssl.SSLCertVerificationError):
                 told = f"who the server is cannot be verified: {error.verify_message}"
                 raise CheckpointError(f"{self.path}: {told}") from None

@@ -134,7 +134,8 @@ class Line:
 
     def ask(self, target: Target, headers: dict[str, str]) -> http.client.HTTPResponse:
         """Asks for a place."""
-        told = {"User-Agent": "steelyard", "Accept-Encoding": "identity", **self._headers, **headers}
+        told = {"User-Agent": "steelyard", "Accept-Encoding": "identity"}
+        told |= self._headers | headers
         if target.login:
             told["Authorization"] = target.login
         place = target.url if self._whole else target.place
