@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import time
 import zipfile
 
 import h5py
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from tests.hostile import good
 
 import steelyard as sy
+from steelyard.checkpoints import write_safetensors
 from steelyard.checkpoints._fetched import BLOCK
 from steelyard.cli import main
 from steelyard.errors import CheckpointError, MissingDependencyError, SteelyardError
@@ -155,6 +157,24 @@ def test_one_block_after_the_other_within_a_budget(web, tmp_path):
     got = sy.measure(url, "norms", max_memory="200 KB", engine="serial")
     assert got["arr_0", "l2_norm"].value == pytest.approx(np.linalg.norm(array(1)))
     assert max(last - first for _, first, last, _ in web.asked) < 200_000
+
+
+def test_many_shards_at_a_url(web, tmp_path):
+    for number in range(200):
+        arrays = [np.full((2, 2), number, "float32")]
+        write_safetensors(tmp_path / f"{number}.safetensors", [f"w{number}"], arrays)
+        path = tmp_path / f"{number}.safetensors"
+        web.put(path.name, path.read_bytes())
+    text = json.dumps({"weight_map": {f"w{n}": f"{n}.safetensors" for n in range(200)}}).encode()
+    url = web.put("x.safetensors.index.json", text)
+    web.change = lambda *_: time.sleep(0.01)
+    began = time.monotonic()
+    found = sy.weights(url)
+    assert time.monotonic() - began < 200 * 0.01  # several at a time
+    assert found["w3"].numpy().tolist() == [[3, 3], [3, 3]]
+    web.put("4.safetensors", web.files["5.safetensors"])
+    with pytest.raises(CheckpointError, match="was changed while it was read"):
+        found["w4"].numpy()
 
 
 # --- What a file names ----------------------------------------------------------------------------

@@ -29,6 +29,10 @@ class Store(Protocol):
         """The number of the open file; None if it is elsewhere."""
         ...
 
+    def rest(self) -> None:
+        """Keeps nothing open, and little in memory, until the next read."""
+        ...
+
     def close(self) -> None:
         """Ends it."""
         ...
@@ -88,6 +92,11 @@ class Bytes:
         """The last part of its path."""
         return name_of(self._place)
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether each read is to wait for another machine."""
+        return is_url(self._place)
+
     def beside(self, name: str) -> Bytes:
         """Another file of the same folder.
 
@@ -99,6 +108,14 @@ class Bytes:
     def fileno(self) -> int | None:
         """The number of the open file, for a child process to inherit; None if it has none."""
         return None if self._store is None else self._store.fileno()
+
+    def rest(self) -> None:
+        """Keeps nothing open, and little in memory, until the next read.
+
+        That sees whether the file has changed meanwhile, as any other does.
+        """
+        if self._store is not None:
+            self._store.rest()
 
     def close(self) -> None:
         """Closes the file; after that nothing can be read."""

@@ -41,6 +41,11 @@ class Fetched:
                 view[done : done + len(piece)] = piece
                 done += len(piece)
 
+    def forget(self) -> None:
+        """Keeps no block."""
+        with self._lock:
+            self._blocks.clear()
+
     def _block(self, number: int) -> bytes:
         if number in self._blocks:
             self._blocks.move_to_end(number)

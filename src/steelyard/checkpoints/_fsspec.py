@@ -49,6 +49,10 @@ class StoredFile:
     def fileno(self) -> None:
         """It has none."""
 
+    def rest(self) -> None:
+        """Keeps no block in memory."""
+        self._fetched.forget()
+
     def close(self) -> None:
         """Nothing is open between two reads."""
 

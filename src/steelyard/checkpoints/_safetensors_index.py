@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from steelyard.checkpoints._bytes import Bytes
 from steelyard.checkpoints._flat import Entry, FlatSource, left_out
@@ -12,8 +17,13 @@ from steelyard.checkpoints._safetensors import PACKED, tensors_of
 from steelyard.errors import CheckpointError, LimitError
 from steelyard.urls import name_of
 
-# Each stays open, so that a change while reading is seen.
-_MOST_SHARDS = 512
+if TYPE_CHECKING:
+    import numpy as np
+
+_MOST_SHARDS = 16_384
+_MOST_OPEN = 64
+# To read the header of one that is elsewhere is to wait.
+_AT_A_TIME = 16
 _MOST_INDEX = 32 << 20
 _UNTOLD = "because the index does not say that they are there"
 
@@ -32,14 +42,13 @@ def open_safetensors_index(path: str | PathLike[str]) -> FlatSource:
     """
     with Bytes(path) as index:
         weight_map = _weight_map(index)
-    files: list[Bytes] = []
+    shelf = Shelf()
     try:
         entries: list[Entry] = []
         packed: list[str] = []
         others: list[str] = []
-        for shard in sorted(set(weight_map.values())):
-            files.append(index.beside(shard))
-            found, gone, _ = tensors_of(files[-1])
+        names = sorted(set(weight_map.values()))
+        for shard, (found, gone) in zip(names, _headers(index, names, shelf), strict=True):
             packed += gone
             for entry in found:
                 name = entry.tensor.name
@@ -49,11 +58,74 @@ def open_safetensors_index(path: str | PathLike[str]) -> FlatSource:
                     others.append(f"{name} in {shard}")
         _check_all_there(index.path, weight_map, entries, packed)
         notes = left_out(packed, PACKED), left_out(others, _UNTOLD)
-        return FlatSource(entries, files, " ".join(filter(None, notes)))
+        return FlatSource(entries, [shelf], " ".join(filter(None, notes)))
     except BaseException:
-        for file in files:
-            file.close()
+        shelf.close()
         raise
+
+
+class Shelf:
+    """Files of which few are open at a time: those that were read last."""
+
+    def __init__(self) -> None:
+        self._files: list[Bytes] = []
+        self._open: OrderedDict[int, Bytes] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def add(self, file: Bytes) -> None:
+        """One more, which is open."""
+        with self._lock:
+            self._files.append(file)
+            self._take(file)
+
+    def reading(self, file: Bytes, read: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+        """A function that reads a file, which may have to be opened again."""
+
+        def at_rest(*told: int) -> np.ndarray:
+            if len(self._files) <= _MOST_OPEN:
+                return read(*told)
+            with self._lock:
+                self._take(file)
+                return read(*told)
+
+        return at_rest
+
+    def close(self) -> None:
+        """Closes them all; after that nothing can be read."""
+        for file in self._files:
+            file.close()
+
+    def _take(self, file: Bytes) -> None:
+        self._open[id(file)] = file
+        self._open.move_to_end(id(file))
+        while len(self._open) > _MOST_OPEN:
+            self._open.popitem(last=False)[1].rest()
+
+
+def _headers(
+    index: Bytes, names: list[str], shelf: Shelf
+) -> Iterator[tuple[list[Entry], list[str]]]:
+    """What each file has, in the order of their names."""
+
+    def header(shard: str) -> tuple[list[Entry], list[str]]:
+        file = index.beside(shard)
+        shelf.add(file)
+        found, gone, _ = tensors_of(file)
+        return [_through(shelf, file, entry) for entry in found], gone
+
+    if not index.is_elsewhere:
+        yield from map(header, names)
+        return
+    pool = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="steelyard-headers")
+    try:
+        yield from pool.map(header, names)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _through(shelf: Shelf, file: Bytes, entry: Entry) -> Entry:
+    rows = None if entry.rows is None else shelf.reading(file, entry.rows)
+    return replace(entry, load=shelf.reading(file, entry.load), rows=rows)
 
 
 def _weight_map(file: Bytes) -> dict[str, str]:

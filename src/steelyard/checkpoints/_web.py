@@ -62,10 +62,16 @@ class WebFile:
         except BaseException:
             self.close()
             raise
-        self.fill = Fetched(self._fetch, self.size, bytes(head[: self.size])).fill
+        self._fetched = Fetched(self._fetch, self.size, bytes(head[: self.size]))
+        self.fill = self._fetched.fill
 
     def fileno(self) -> None:
         """It has none."""
+
+    def rest(self) -> None:
+        """Ends the connection until the next read, and keeps no block in memory."""
+        self._fetched.forget()
+        self.close()
 
     def close(self) -> None:
         """Ends the connection."""
