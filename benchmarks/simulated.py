@@ -15,6 +15,7 @@ import heapq
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -35,6 +36,9 @@ from steelyard.plan._processes import Processes
 from steelyard.plan._remote import packed
 from steelyard.records import WeightSpec
 
+sys.path.insert(1, str(Path(__file__).parent.parent))
+from tests.checkpoints.web import serving
+
 WIDTHS = {"bfloat16": 2, "float32": 4}
 
 
@@ -44,12 +48,14 @@ class Costs(NamedTuple):
     Args:
         start: Until the first worker has opened a source of one shard.
         more: So much later for each worker beside it that starts on the same cores.
-        shard: For each worker and each shard, once: reading its header.
+        shard: Reading the header of a shard: of all, by who asks; by a worker, of those that it
+            has weights of.
         batch: For each batch, at the one who gives them: one at a time.
         weight: For each weight, at its worker, beside reading and computing.
         operation: For one operation, as a task counts them.
         link: How fast one worker reads.
         store: How fast all of them read together.
+        at_a_time: How many headers are read at a time by who asks.
     """
 
     start: float
@@ -60,6 +66,7 @@ class Costs(NamedTuple):
     operation: float
     link: float = float("inf")
     store: float = float("inf")
+    at_a_time: int = 1
 
 
 class Run(NamedTuple):
@@ -80,21 +87,30 @@ def tasks_of(specs: Sequence[WeightSpec], metrics) -> list[Task]:
 
 def simulate(tasks: Sequence[Task], workers: int, costs: Costs, shards: int = 1) -> Run:
     """List scheduling: each batch goes to the worker that is free first."""
-    opening = costs.shard * shards
+    opening = costs.shard * (shards - 1) / costs.at_a_time
     ready = costs.start + costs.more * (workers - 1) + opening
-    free = [ready] * workers
+    free = [(ready, worker) for worker in range(workers)]
+    opened: list[set[str]] = [set() for _ in free]
     giver = reading = computing = 0.0
     count = 0
     for batch in batches(tasks, "flat", workers):
-        begin = max(heapq.heappop(free), ready + giver + costs.batch)
+        end, worker = heapq.heappop(free)
+        begin = max(end, ready + giver + costs.batch)
         giver = max(giver, begin - ready) + costs.batch
-        busy = sum(end > begin for end in free) + 1 if costs.store < 1e300 else 1
+        busy = sum(end > begin for end, _ in free) + 1 if costs.store < 1e300 else 1
         rate = min(costs.link, costs.store / busy)
         size = sum(t.spec.size * WIDTHS[t.spec.dtype] for t in batch.tasks)
         work = costs.operation * sum(t.cost("flat") for t in batch.tasks)
-        heapq.heappush(free, begin + len(batch.tasks) * costs.weight + size / rate + work)
+        new = {shard_of(task) for task in batch.tasks} - opened[worker] if shards > 1 else set()
+        opened[worker] |= new
+        beside = len(batch.tasks) * costs.weight + len(new) * costs.shard
+        heapq.heappush(free, (begin + beside + size / rate + work, worker))
         reading, computing, count = reading + size / rate, computing + work, count + 1
-    return Run(max(free), opening, reading / workers, computing / workers, count)
+    return Run(max(end for end, _ in free), opening, reading / workers, computing / workers, count)
+
+
+def shard_of(task: Task) -> str:
+    return task.spec.address.partition("/")[0]
 
 
 class Distant:
@@ -155,17 +171,24 @@ def per_batch(path: Path, count: int) -> float:
     return max(1e-5, (times[0] - times[1]) / (count - 1))
 
 
+def in_shards(folder: Path, count: int) -> Path:
+    """Safetensors of so many shards, of eight small weights each."""
+    folder.mkdir()
+    where = {}
+    for i in range(count):
+        keys = [f"s{i}.w{n}" for n in range(8)]
+        write_safetensors(folder / f"{i}.safetensors", keys, [np.ones((8, 8), "float32")] * 8)
+        where |= dict.fromkeys(keys, f"{i}.safetensors")
+    path = folder / "x.safetensors.index.json"
+    path.write_text(json.dumps({"weight_map": where}))
+    return path
+
+
 def per_shard(folder: Path, count: int) -> float:
     """Opening safetensors of many shards, less of one."""
-    names = [f"x-{i:05}.safetensors" for i in range(count)]
-    for i, name in enumerate(names):
-        keys = [f"layers.{i}.w{n}" for n in range(8)]
-        write_safetensors(folder / name, keys, [np.zeros((2, 2), "float32")] * 8)
     times = []
     for number in (1, count):
-        shards = {f"layers.{i}.w{n}": names[i] for i in range(number) for n in range(8)}
-        path = folder / f"{number}.safetensors.index.json"
-        path.write_text(json.dumps({"weight_map": shards}))
+        path = in_shards(folder / f"shards-{number}", number)
         found = []
         for _ in range(5):
             began = time.perf_counter()
@@ -217,6 +240,7 @@ def part_check(folder: Path, costs: dict[str, Costs], quick: bool) -> None:
     ):
         run = simulate(tasks_of(specs_in(path), "spectral"), workers, costs["spectral"])
         check(title, workers, seconds(path, "spectral", workers), run)
+    part_slow_web(folder, costs["norms"], 16 if quick else 256)
     link = 40e6
     rng = np.random.default_rng(0)
     sizes = np.exp(rng.uniform(np.log(2e5), np.log(2e6), 24 if quick else 96)) / 1000
@@ -227,6 +251,23 @@ def part_check(folder: Path, costs: dict[str, Costs], quick: bool) -> None:
             told = costs["norms"]._replace(link=link)
             run = simulate(tasks_of(source.specs(), "max_abs"), workers, told)
             check(title, workers, seconds(source, "max_abs", workers, times=2), run)
+
+
+def part_slow_web(folder: Path, costs: Costs, shards: int) -> None:
+    """Many shards on a web server that takes 50 ms for each answer."""
+    path = in_shards(folder / "web", shards)
+    with serving() as web:
+        for file in path.parent.iterdir():
+            web.put(file.name, file.read_bytes())
+        web.change = lambda *_: time.sleep(0.05)
+        url = f"{web.url}/{path.name}"
+        told = costs._replace(shard=0.05 + costs.shard, at_a_time=16)
+        # The index twice, to see what it is and to read it, here and by each worker.
+        told = told._replace(start=costs.start + 4 * 0.05)
+        for workers in (1, 4, 8):
+            run = simulate(tasks_of(specs_in(path), "max_abs"), workers, told, shards)
+            took = seconds(url, "max_abs", workers, times=2)
+            check(f"{shards} shards of a slow web (strong)", workers, took, run)
 
 
 # --- More than there is here ----------------------------------------------------------------------
@@ -251,8 +292,9 @@ def part_extend(costs: dict[str, Costs], shards: int) -> None:
         tasks = tasks_of(specs, metrics)
         for title, workers, link, store in MACHINES:
             told = costs[name]._replace(link=link, store=store, start=5.0, more=0.0)
-            for where, shard in (("a disk", told.shard), ("a store, 60 ms", 0.06)):
-                run = simulate(tasks, workers, told._replace(shard=shard), shards)
+            for where, shard, many in (("a disk", told.shard, 1), ("a store, 60 ms", 0.06, 16)):
+                told = told._replace(shard=shard, at_a_time=many)
+                run = simulate(tasks, workers, told, shards)
                 ideal = run.computing / run.seconds
                 print(
                     f"  {name:9} {title:28} {where:15} {run.seconds:9,.0f} s: opening "

@@ -49,7 +49,11 @@ class Opener:
     source: Any
 
     def __call__(self) -> WeightSource:
-        """What holds the weights."""
+        """What holds the weights, of which a worker reads some."""
+        if isinstance(self.source, str):
+            from steelyard.checkpoints import open_checkpoint
+
+            return open_checkpoint(self.source, few=True)
         return weights(self.source).source
 
 

@@ -41,7 +41,7 @@ def open_safetensors_index(path: str | PathLike[str]) -> FlatSource:
             that is not where it says.
     """
     with Bytes(path) as index:
-        weight_map = _weight_map(index)
+        weight_map = weight_map_of(index)
     shelf = Shelf()
     try:
         entries: list[Entry] = []
@@ -111,7 +111,7 @@ def _headers(
         file = index.beside(shard)
         shelf.add(file)
         found, gone, _ = tensors_of(file)
-        return [_through(shelf, file, entry) for entry in found], gone
+        return [through(shelf, file, entry) for entry in found], gone
 
     if not index.is_elsewhere:
         yield from map(header, names)
@@ -123,12 +123,19 @@ def _headers(
         pool.shutdown(cancel_futures=True)
 
 
-def _through(shelf: Shelf, file: Bytes, entry: Entry) -> Entry:
+def through(shelf: Shelf, file: Bytes, entry: Entry) -> Entry:
+    """A tensor of a file that may have to be opened again to read it."""
     rows = None if entry.rows is None else shelf.reading(file, entry.rows)
     return replace(entry, load=shelf.reading(file, entry.load), rows=rows)
 
 
-def _weight_map(file: Bytes) -> dict[str, str]:
+def weight_map_of(file: Bytes) -> dict[str, str]:
+    """Which array is in which file, by plain names.
+
+    Raises:
+        CheckpointError: It is no index, or names a file that does not lie next to it.
+        LimitError: It is too large, or names too many files.
+    """
     if file.size > _MOST_INDEX:
         raise LimitError(f"{file.path}: an index of {file.size:,} bytes is too large")
     told = parse_json(file.read(0, file.size), file.path)
