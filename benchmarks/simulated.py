@@ -97,7 +97,8 @@ def simulate(tasks: Sequence[Task], workers: int, costs: Costs, shards: int = 1)
         end, worker = heapq.heappop(free)
         begin = max(end, ready + giver + costs.batch)
         giver = max(giver, begin - ready) + costs.batch
-        busy = sum(end > begin for end, _ in free) + 1 if costs.store < 1e300 else 1
+        # Who is free first is free now, or waits for the giver: then others may be, too.
+        busy = workers if begin == end else sum(end > begin for end, _ in free) + 1
         rate = min(costs.link, costs.store / busy)
         size = sum(t.spec.size * WIDTHS[t.spec.dtype] for t in batch.tasks)
         work = costs.operation * sum(t.cost("flat") for t in batch.tasks)

@@ -21,7 +21,8 @@ from steelyard.scanning import scan
 
 pytestmark = pytest.mark.no_keras
 
-FILES = [name for name in good.FORMATS if name != "keras-folder"]
+FOLDERS = ("keras-folder", "orbax")  # and nothing but
+FILES = [name for name in good.FORMATS if name not in FOLDERS]
 COUNT, SHAPE = 12, (500, 500)
 NBYTES = 4 * 500 * 500
 
