@@ -347,8 +347,12 @@ def test_a_ray_cluster_without_workers(ray, monkeypatch, tmp_path):
         measured(Fragile(tmp_path), "ray")
 
 
+def test_one_ray_cluster_at_a_time(ray, tmp_path):
+    with pytest.raises(sy.SteelyardError, match="connected to a Ray cluster already"):
+        measured(Fragile(tmp_path), ray.client)
+
+
 def test_another_version_there(ray, monkeypatch, tmp_path):
-    monkeypatch.setattr("steelyard.plan._ray.version", lambda: "9.9")
     monkeypatch.setattr("steelyard.__version__", "0.0.0")
     with pytest.raises(sy.SteelyardError, match="their readings might differ"):
         measured(Fragile(tmp_path), "ray")

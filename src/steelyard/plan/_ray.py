@@ -43,12 +43,17 @@ class Ray:
     shares_fate = False
 
     def __init__(self, address: str | None, count: int) -> None:
-        address = address or os.environ.get("RAY_ADDRESS")
         self._running: dict[Any, Batch] = {}
         self._told = b""
         self._kept: tempfile.TemporaryDirectory[str] | None = None
         self._library = _library()
         self._is_ours = not self._library.is_initialized()
+        if address and not self._is_ours:
+            raise SteelyardError(
+                f"This process is connected to a Ray cluster already, and Ray knows one at a time: "
+                f"take engine='ray' for that one, or call ray.shutdown() before {address!r}."
+            )
+        address = address or os.environ.get("RAY_ADDRESS")
         self.is_local = self._is_ours and address is None
         where = f"at {address!r}" if address else "that runs here"
         if self.is_local:
