@@ -15,8 +15,14 @@ from tests.hostile import good
 import steelyard as sy
 from steelyard.checkpoints import write_safetensors
 from steelyard.checkpoints._fetched import BLOCK
+from steelyard.checkpoints._keras_files import open_hdf5_checkpoint
 from steelyard.cli import main
-from steelyard.errors import CheckpointError, MissingDependencyError, SteelyardError
+from steelyard.errors import (
+    CheckpointError,
+    LimitError,
+    MissingDependencyError,
+    SteelyardError,
+)
 from steelyard.scanning import scan
 
 pytestmark = pytest.mark.no_keras
@@ -168,14 +174,47 @@ def test_many_shards_at_a_url(web, tmp_path):
         web.put(path.name, path.read_bytes())
     text = json.dumps({"weight_map": {f"w{n}": f"{n}.safetensors" for n in range(200)}}).encode()
     url = web.put("x.safetensors.index.json", text)
-    web.change = lambda *_: time.sleep(0.01)
-    began = time.monotonic()
+    now, most = [], []
+
+    def slow(handler, first, last):
+        now.append(handler)
+        most.append(len(now))
+        time.sleep(0.01)
+        now.remove(handler)
+
+    web.change = slow
     found = sy.weights(url)
-    assert time.monotonic() - began < 200 * 0.01  # several at a time
+    assert max(most) > 1  # several at a time
     assert found["w3"].numpy().tolist() == [[3, 3], [3, 3]]
     web.put("4.safetensors", web.files["5.safetensors"])
     with pytest.raises(CheckpointError, match="was changed while it was read"):
         found["w4"].numpy()
+
+
+def test_hdf5_whose_bytes_end_says_why(web):
+    """The process that parses it gets no more; the error is that of the server."""
+    url = web.put("x.weights.h5", hdf5(True))
+
+    def gone(handler, first, last):
+        if first:
+            handler.tell(404)
+        return first > 0
+
+    web.change = gone
+    with pytest.raises(CheckpointError, match=r"x.weights.h5: there is no such file: .* 404"):
+        sy.weights(url)
+
+
+def test_hdf5_that_takes_long_to_fetch_and_not_to_parse(web, monkeypatch):
+    url = web.put("x.weights.h5", hdf5(True))
+    web.change = lambda *_: time.sleep(0.4)
+    source = open_hdf5_checkpoint(url, seconds=4.0)
+    assert len(source.specs()) == COUNT
+    assert len(web.asked) > 10  # more than 4 seconds in all
+    source.close()
+    monkeypatch.setattr("steelyard.checkpoints._worker._MOST_WAITING", 0.5)
+    with pytest.raises(LimitError, match="takes longer than"):
+        open_hdf5_checkpoint(url, seconds=1.0)
 
 
 # --- What a file names ----------------------------------------------------------------------------

@@ -139,12 +139,12 @@ def test_one_that_never_answers(web, url, how):
 
     def never(handler, first, last):
         if how == "nothing":
-            time.sleep(5)
+            time.sleep(40)
             return True
         handler.wfile.write(b"HTTP/1.1 206 Partial\r\nContent-Length: 65536\r\n")
         if how == "body":
             handler.wfile.write(f"Content-Range: bytes 0-{last}/99999\r\n\r\n".encode())
-        for _ in range(50):
+        for _ in range(400):
             handler.wfile.write(b"x")
             time.sleep(0.1)
         return True
@@ -152,7 +152,7 @@ def test_one_that_never_answers(web, url, how):
     web.change = never
     began = time.monotonic()
     refused(url, "did not answer within")
-    assert time.monotonic() - began < 4.5
+    assert time.monotonic() - began < 30  # of 40
 
 
 def test_nobody_is_there():
