@@ -193,8 +193,9 @@ def part_engines(quick: bool) -> None:
     """What starting costs, what a task costs beside its work, what a second worker brings."""
     count, side, many = (8, 256, 200) if quick else (48, 768, 2_000)
     engines = ["threads", "processes"]
-    if importlib.util.find_spec("distributed"):
-        engines.append("dask")
+    for name, library in (("dask", "distributed"), ("ray", "ray")):
+        if importlib.util.find_spec(library):
+            engines.append(name)
     with tempfile.TemporaryDirectory() as folder:
         one, half, all_, tiny, wide = (Path(folder) / f"{name}.npz" for name in "abcde")
         for path, number, size in (

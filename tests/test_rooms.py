@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.no_keras
 
 SOURCE = Path(__file__).parent.parent / "src" / "steelyard"
-WORDS = ("errors", "address", "records", "source", "selection", "readings")
+WORDS = ("errors", "urls", "address", "records", "source", "selection", "readings")
 
 
 class Room(NamedTuple):

@@ -14,6 +14,7 @@ from steelyard.plan import Plan, bytes_of, plan_of, run, stays_here
 from steelyard.readings import Readings, check_path
 from steelyard.records import Reading
 from steelyard.selection import Weights
+from steelyard.urls import shown
 
 Progress = Callable[[int, int], None]
 
@@ -42,8 +43,9 @@ def measure(
             is (positions·inputs, outputs); `"pooled"` takes the spectra of each position together.
         compat: `"weightwatcher"` for the conventions of that library, which are pooled.
         engine: `"threads"`, `"serial"`, or `"auto"`, which is threads where they pay. Of files also
-            `"processes"`, and `"dask"` (`pip install 'steelyard[dask]'`) or the address of a Dask
-            scheduler: each worker opens the path itself, and one that is lost loses no reading.
+            `"processes"`, and `"dask"` or `"ray"` (`pip install 'steelyard[dask]'` or `[ray]`), or
+            the address of such a cluster (`tcp://…`, `ray://…`): each worker opens the path itself,
+            and one that is lost loses no reading.
         workers: How many; one a core if not given.
         max_memory: How much may be used for weights and what is made of them, such as `"2 GB"`;
             half of the free memory if not given. What is larger is measured in blocks of its rows,
@@ -141,7 +143,7 @@ def _in_order(
 
 def _named(source: Any) -> str:
     if isinstance(source, str | PathLike):
-        return fspath(source)
+        return shown(source)
     kind = type(source).__name__
     name = getattr(source, "name", None)
     return f"{kind} {name!r}" if isinstance(name, str) else kind

@@ -11,6 +11,7 @@ from typing import Any
 from steelyard.errors import SourceError
 from steelyard.selection import Weights
 from steelyard.source import WeightSource
+from steelyard.urls import is_url, on_disk
 
 
 def weights(source: Any, pattern: str = "**") -> Weights:
@@ -19,8 +20,9 @@ def weights(source: Any, pattern: str = "**") -> Weights:
     Args:
         source: A Keras model or layer (addresses are relative to it); the path of a checkpoint:
             `.keras`, `.weights.h5`, `.h5`, safetensors, `.npz`, PyTorch's, TensorFlow's or Orbax's;
-            or any object that keeps the protocol `steelyard.source.WeightSource`. Nothing that a
-            file names is run or imported.
+            the URL of such a file (`https://`, `s3://`, …), of which no more is fetched than is
+            read; or any object that keeps the protocol `steelyard.source.WeightSource`. Nothing
+            that a file names is run or imported, or fetched if it does not lie beside it.
         pattern: Which of them, as `Weights.select` reads it.
 
     Returns:
@@ -47,7 +49,11 @@ class Opener:
     source: Any
 
     def __call__(self) -> WeightSource:
-        """What holds the weights."""
+        """What holds the weights, of which a worker reads some."""
+        if isinstance(self.source, str):
+            from steelyard.checkpoints import open_checkpoint
+
+            return open_checkpoint(self.source, few=True)
         return weights(self.source).source
 
 
@@ -58,7 +64,7 @@ def opener(source: Any) -> Opener:
         SourceError: It lives in this process: a model, or a selection.
     """
     if isinstance(source, str | PathLike):
-        return Opener(os.path.abspath(source))
+        return Opener(source if is_url(source) else os.path.abspath(on_disk(source)))
     keras = sys.modules.get("keras")
     if isinstance(source, Weights) or (keras is not None and isinstance(source, keras.Layer)):
         raise SourceError(

@@ -68,9 +68,9 @@ def _safetensors() -> Iterator[Case]:
         yield Case("bombs", "safetensors", name, written("x.safetensors", data), end)
     many = {f"a{i}": "x.safetensors" for i in range(300_000)}
     yield Case("bombs", "safetensors-index", "300000-names", partial(index, weight_map=many), end)
-    shards = {f"a{i}": f"{i}.safetensors" for i in range(600)}
-    end = Refused("600 files", limit=True)
-    yield Case("bombs", "safetensors-index", "600-shards", partial(index, weight_map=shards), end)
+    shards = {f"a{i}": f"{i}.safetensors" for i in range(20_000)}
+    end = Refused("20,000 files", limit=True)
+    yield Case("bombs", "safetensors-index", "many-shards", partial(index, weight_map=shards), end)
 
 
 def _npy(shape: str, descr: str = "<f4", order: str = "False") -> bytes:

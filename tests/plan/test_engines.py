@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.plan.fragile import SHAPES, Fragile
+from tests.plan.ray_head import KEY, listening, running
 
 import steelyard as sy
 from steelyard.metrics import chosen
@@ -81,24 +82,59 @@ def cluster():
         yield found
 
 
-@pytest.fixture(params=["processes", "dask"])
+@pytest.fixture(scope="module", autouse=True)
+def _a_key_of_its_own():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in KEY.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """A Ray cluster of two worker processes, to which this process is connected."""
+    with running() as (head, _):
+        yield head
+
+
+@pytest.fixture
 def engine(request):
-    if request.param == "processes":
-        return "processes"
-    return request.getfixturevalue("cluster").scheduler_address
+    if request.param == "dask":
+        return request.getfixturevalue("cluster").scheduler_address
+    if request.param == "ray":
+        request.getfixturevalue("ray")
+    return request.param
 
 
-def test_a_cluster_for_the_while(expected, tmp_path):
-    # First of all, so that no process of the other cluster is among the children.
-    pytest.importorskip("distributed", reason="needs Dask")
+on_each = pytest.mark.parametrize("engine", ["processes", "dask", "ray"], indirect=True)
+LIBRARIES = {"dask": "distributed", "ray": "ray"}
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_cluster_for_the_while(name, expected, tmp_path):
+    # First of all, so that no process of the other clusters is among the children.
+    pytest.importorskip(LIBRARIES[name], reason=f"needs {name}")
     before = children()
-    assert measured(Fragile(tmp_path), "dask") == expected
+    heard = set()
+
+    def listen(done, total):
+        heard.update(address for address, _ in listening() - before_listening)
+
+    before_listening = listening()
+    assert measured(Fragile(tmp_path), name, progress=listen) == expected
+    assert heard and heard <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     deadline = time.monotonic() + 10
-    while (left := children() - before) and time.monotonic() < deadline:
+    while (left := more_than(before)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not [pid for pid in left if b"spawn_main" in cmdline(pid)]
+    assert not left
 
 
+def more_than(before):
+    """The processes that came since then, but the one that Python itself keeps for cleaning up."""
+    return [pid for pid in children() - before if b"resource_tracker" not in cmdline(pid)]
+
+
+@on_each
 def test_the_readings_are_those_of_one_process(engine, expected, tmp_path):
     source = Fragile(tmp_path)
     assert measured(source, engine) == expected
@@ -107,6 +143,7 @@ def test_the_readings_are_those_of_one_process(engine, expected, tmp_path):
     assert str(os.getpid()) not in {line.split()[1] for line in source.lines()}
 
 
+@on_each
 def test_a_worker_that_is_killed_in_mid_run_loses_nothing(engine, expected, tmp_path):
     source = Fragile(tmp_path, slow=0.02)
     killed = []
@@ -254,25 +291,38 @@ def test_a_script_without_a_guard(tmp_path):
     assert done.stdout.split() == ["once", "3.0"]
 
 
-# --- Dask ---
+# --- Clusters ---
 
 
-def test_what_always_ends_its_worker_in_a_cluster(cluster, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
-    got = measured(Fragile(tmp_path, fatal={"w3": 99}), cluster.scheduler_address)
+@pytest.mark.parametrize("engine", ["dask", "ray"], indirect=True)
+def test_what_always_ends_its_worker_in_a_cluster(engine, request, expected, tmp_path, monkeypatch):
+    told = "Ray says WorkerCrashedError"
+    if engine != "ray":
+        cluster, told = request.getfixturevalue("cluster"), "Dask gave up on it"
+        monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
+    got = measured(Fragile(tmp_path, fatal={"w3": 99}), engine)
     for reading in got:
         if reading.address == "w3":
             assert reading.status == "failed"
-            assert "the worker was lost 3 times: Dask gave up on it" in reading.reason
+            assert f"the worker was lost 3 times: {told}" in reading.reason
         else:
             assert reading == expected[reading.address, reading.metric]
 
 
-def test_no_scheduler_there(monkeypatch, tmp_path):
-    pytest.importorskip("distributed", reason="needs Dask")
-    monkeypatch.setattr("steelyard.plan._dask._SECONDS", 0.5)
-    with pytest.raises(sy.SteelyardError, match="No Dask scheduler answers at"):
-        measured(Fragile(tmp_path), "tcp://127.0.0.1:1")
+@pytest.mark.parametrize(
+    "name, address, match",
+    [
+        ("dask", "tcp://127.0.0.1:1", "No Dask scheduler answers at"),
+        ("ray", "ray://127.0.0.1:1", "No Ray cluster answers at"),
+    ],
+)
+def test_nobody_there(name, address, match, monkeypatch, tmp_path):
+    library = pytest.importorskip(LIBRARIES[name], reason=f"needs {name}")
+    if name == "ray":  # as in a process that is connected to none
+        monkeypatch.setattr(library, "is_initialized", lambda: False)
+    monkeypatch.setattr(f"steelyard.plan._{name}._SECONDS", 0.5)
+    with pytest.raises(sy.SteelyardError, match=match):
+        measured(Fragile(tmp_path), address)
 
 
 def test_a_cluster_without_workers(monkeypatch, tmp_path):
@@ -287,7 +337,46 @@ def test_a_cluster_without_workers(monkeypatch, tmp_path):
         measured(Fragile(tmp_path), empty.scheduler_address)
 
 
-def test_dask_that_is_not_installed(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(sy.errors.MissingDependencyError, match=r"pip install .steelyard\[dask\]"):
-        measured(Fragile(tmp_path), "dask")
+def test_a_ray_cluster_without_workers(ray, monkeypatch, tmp_path):
+    import ray as library
+
+    monkeypatch.setattr("steelyard.plan._ray._SECONDS", 0.1)
+    nodes = [node | {"Resources": {"CPU": 0.5}} for node in library.nodes()]
+    monkeypatch.setattr(library, "nodes", lambda: nodes)
+    with pytest.raises(sy.SteelyardError, match="has no CPU for a worker"):
+        measured(Fragile(tmp_path), "ray")
+
+
+def test_one_ray_cluster_at_a_time(ray, tmp_path):
+    with pytest.raises(sy.SteelyardError, match="connected to a Ray cluster already"):
+        measured(Fragile(tmp_path), ray.client)
+
+
+def test_another_version_there(ray, monkeypatch, tmp_path):
+    monkeypatch.setattr("steelyard.__version__", "0.0.0")
+    with pytest.raises(sy.SteelyardError, match="their readings might differ"):
+        measured(Fragile(tmp_path), "ray")
+
+
+def test_a_ray_cluster_by_its_address(ray, tmp_path):
+    """From another process, which is left connected to nothing."""
+    code = (
+        "import os, sys, steelyard as sy; from tests.plan.fragile import Fragile\n"
+        "told, there = [Fragile(sys.argv[1]), 'norms'], sys.argv[2]\n"
+        "expected = sy.measure(*told, engine='serial')\n"
+        "assert sy.measure(*told, engine=there) == expected\n"
+        "os.environ['RAY_ADDRESS'] = there\n"
+        "assert sy.measure(*told, engine='ray') == expected\n"
+        "import ray; assert not ray.is_initialized()\n"
+    )
+    told = [sys.executable, "-c", code, str(tmp_path), ray.client]
+    subprocess.run(told, cwd=os.getcwd(), check=True)
+    assert len({line.split()[1] for line in Fragile(tmp_path).lines()}) >= 3
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_what_is_not_installed(name, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, LIBRARIES[name], None)
+    match = rf"pip install .steelyard\[{name}\]"
+    with pytest.raises(sy.errors.MissingDependencyError, match=match):
+        measured(Fragile(tmp_path), name)

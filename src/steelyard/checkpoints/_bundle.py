@@ -57,19 +57,19 @@ class Bundle:
     """A checkpoint; a file of values is opened when one of its tensors is asked for.
 
     Args:
-        prefix: The path of the index, without its ending.
+        path: Of the index.
 
     Raises:
         CheckpointError: There is no index, or it is damaged.
     """
 
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
+    def __init__(self, path: str) -> None:
         self.told: dict[str, Told] = {}
         self._files: dict[int, Bytes] = {}
         self._count = 0
-        with Bytes(f"{prefix}.index") as index:
-            self.path = index.path
+        with Bytes(path) as index:
+            self.path, self._beside = index.path, index.beside
+            self._stem = index.name.removesuffix(".index")
             for key, value in sorted_entries(index):
                 self._add(key, value)
         if not self._count:
@@ -131,8 +131,8 @@ class Bundle:
         if not 0 <= told.file < self._count:
             raise CheckpointError(f"{self.path}: there is no file {told.file}")
         if told.file not in self._files:
-            name = f"{self.prefix}.data-{told.file:05d}-of-{self._count:05d}"
-            self._files[told.file] = Bytes(name)
+            name = f"{self._stem}.data-{told.file:05d}-of-{self._count:05d}"
+            self._files[told.file] = self._beside(name)
         return self._files[told.file]
 
     def close(self) -> None:

@@ -3,21 +3,52 @@
 from __future__ import annotations
 
 import os
-import stat
 from os import PathLike
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
+from steelyard.checkpoints._local import LocalFile
 from steelyard.errors import CheckpointError
+from steelyard.urls import beside, is_url, is_web, name_of, on_disk, shown
 
-_MOST = 1 << 30  # one call of the system gives 2 GiB at most
+
+class Store(Protocol):
+    """What has the bytes.
+
+    Attributes:
+        size: How many there are.
+    """
+
+    size: int
+
+    def fill(self, offset: int, view: memoryview) -> None:
+        """Fills a buffer with the bytes from a place on, or raises a `CheckpointError`."""
+        ...
+
+    def fileno(self) -> int | None:
+        """The number of the open file; None if it is elsewhere."""
+        ...
+
+    def rest(self) -> None:
+        """Keeps nothing open, and little in memory, until the next read."""
+        ...
+
+    def close(self) -> None:
+        """Ends it."""
+        ...
 
 
 class Bytes:
-    """A regular file, opened for reading once, or a part of one.
+    """A regular file, opened for reading once, or a part of one; of this machine or at a URL.
+
+    Of one at a URL no more is fetched than is read, in blocks.
 
     Args:
         path: The file.
+
+    Attributes:
+        path: The same, without what may be secret in a URL.
+        size: How many bytes there are.
 
     Raises:
         CheckpointError: It is not there, not readable, or no regular file (a folder, a device, a
@@ -25,17 +56,10 @@ class Bytes:
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = os.fspath(path)
-        try:
-            # A pipe would wait for a writer; a device could do anything.
-            self._file = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except (OSError, ValueError) as error:  # a name with a zero byte in it is a ValueError
-            raise CheckpointError(f"{self.path}: {_why(error)}") from error
-        self._first = os.fstat(self._file)
-        if not stat.S_ISREG(self._first.st_mode):
-            self.close()  # and not once more when this is collected: the number may be another's
-            raise CheckpointError(f"{self.path}: a file was expected, and this is none")
-        self.size = self._first.st_size
+        self._place = on_disk(path)
+        self.path = shown(self._place)
+        self._store: Store | None = _opened(self._place, self.path)
+        self.size = self._store.size
 
     def read(self, offset: int, count: int) -> bytes:
         """So many bytes from a place on.
@@ -43,44 +67,61 @@ class Bytes:
         Raises:
             CheckpointError: The file ends before, or has changed since it was opened.
         """
-        found = bytearray(self._checked(offset, count))
+        self._checked(offset, count)
+        found = bytearray(count)
         self.into(offset, found)
         return bytes(found)
 
     def into(self, offset: int, target: Any) -> None:
         """Fills a buffer with the bytes from a place on, without a copy in between."""
         view = memoryview(target).cast("B")
-        self._checked(offset, len(view))
-        done = 0
-        while done < len(view):
-            part = view[done : done + _MOST]
-            got = os.preadv(self._file, [part], offset + done)
-            if got == 0:
-                raise CheckpointError(f"{self.path}: the file became shorter while it was read")
-            done += got
-        now = os.fstat(self._file)
-        if (now.st_size, now.st_mtime_ns) != (self.size, self._first.st_mtime_ns):
-            raise CheckpointError(f"{self.path}: the file was changed while it was read")
+        self._checked(offset, len(view)).fill(offset, view)
 
-    def _checked(self, offset: int, count: int) -> int:
-        if self._file < 0:
+    def _checked(self, offset: int, count: int) -> Store:
+        if self._store is None:
             raise CheckpointError(f"{self.path}: is closed, so nothing more can be read of it")
         if offset < 0 or count < 0 or offset + count > self.size:
             raise CheckpointError(
                 f"{self.path}: cut off: bytes {offset:,} to {offset + count:,} were expected, and "
                 f"there are {self.size:,}"
             )
-        return count
+        return self._store
 
-    def fileno(self) -> int:
-        """The number of the open file, for a child process to inherit."""
-        return self._file
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return name_of(self._place)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether each read is to wait for another machine."""
+        return is_url(self._place)
+
+    def beside(self, name: str) -> Bytes:
+        """Another file of the same folder.
+
+        Raises:
+            SteelyardError: `name` is no plain name, but leads elsewhere.
+        """
+        return Bytes(beside(self._place, name))
+
+    def fileno(self) -> int | None:
+        """The number of the open file, for a child process to inherit; None if it has none."""
+        return None if self._store is None else self._store.fileno()
+
+    def rest(self) -> None:
+        """Keeps nothing open, and little in memory, until the next read.
+
+        That sees whether the file has changed meanwhile, as any other does.
+        """
+        if self._store is not None:
+            self._store.rest()
 
     def close(self) -> None:
         """Closes the file; after that nothing can be read."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
 
     def __reduce__(self) -> Any:
         # The number of an open file means another file in another process.
@@ -98,9 +139,28 @@ class Bytes:
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_file", -1) >= 0:
+        if getattr(self, "_store", None) is not None:
             self.close()
 
 
-def _why(error: OSError | ValueError) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+def _opened(place: str, path: str) -> Store:
+    """The one place at which it matters where a file is."""
+    if not is_url(place):
+        return LocalFile(place)
+    if is_web(place):
+        from steelyard.checkpoints._web import WebFile
+
+        return WebFile(place, path)
+    from steelyard.checkpoints._fsspec import StoredFile
+
+    return StoredFile(place, path)
+
+
+def is_there(path: str | PathLike[str]) -> bool:
+    """Whether there is something at a path; of a URL that is known when it is opened."""
+    return is_url(path) or os.path.lexists(path)
+
+
+def is_file(path: str | PathLike[str]) -> bool:
+    """Whether it can be a file; a folder is none."""
+    return is_url(path) or os.path.isfile(path)

@@ -146,9 +146,8 @@ def _of_shards(source: Bytes, limits: tuple[float, int]) -> HDF5Source:
     for name in shards:
         if name != os.path.basename(name) or name in ("", ".", ".."):
             raise CheckpointError(f"{source.path}: the shard {name!r} would lie in another folder")
-    folder = Path(source.path).parent
     source.close()
-    return _source([Part.whole(Bytes(folder / name)) for name in shards], None, [], limits)
+    return _source([Part.whole(source.beside(name)) for name in shards], None, [], limits)
 
 
 def _small(source: Bytes) -> bytes:

@@ -12,7 +12,7 @@ from functools import partial
 from os import PathLike
 
 from steelyard.checkpoints._bundle import DTYPES, Bundle
-from steelyard.checkpoints._bytes import Bytes
+from steelyard.checkpoints._bytes import Bytes, is_file
 from steelyard.checkpoints._flat import Entry, FlatSource, left_out
 from steelyard.checkpoints._keras_place import naming_note
 from steelyard.checkpoints._object_graph import (
@@ -25,6 +25,7 @@ from steelyard.checkpoints._object_graph import (
 )
 from steelyard.checkpoints._sorted_table import has_magic
 from steelyard.errors import CheckpointError
+from steelyard.urls import beside, name_of
 
 _PART = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")
 _LATEST = re.compile(rb'^model_checkpoint_path: "([^"\\/\0]{1,200})"\s*$', re.MULTILINE)
@@ -32,10 +33,10 @@ _LATEST = re.compile(rb'^model_checkpoint_path: "([^"\\/\0]{1,200})"\s*$', re.MU
 
 def is_tensorflow(head: bytes, path: str | PathLike[str]) -> bool:
     """Whether a path is a SavedModel, or leads to the index of a checkpoint."""
-    if os.path.isfile(path) and not _PART.search(os.fspath(path)):
+    if is_file(path) and not _PART.search(name_of(path)):
         return False
     try:
-        with Bytes(f"{_prefix(os.fspath(path))}.index") as index:
+        with Bytes(_index(os.fspath(path))) as index:
             return has_magic(index)
     except CheckpointError:
         return False
@@ -51,7 +52,7 @@ def open_tensorflow(path: str | PathLike[str]) -> FlatSource:
     Raises:
         CheckpointError: There is none, or it is damaged.
     """
-    bundle = Bundle(_prefix(os.fspath(path)))
+    bundle = Bundle(_index(os.fspath(path)))
     try:
         names = names_in(bundle.text(GRAPH), bundle.path) if GRAPH in bundle.told else {}
         keys = in_order(without_copies(bundle.told, names))
@@ -89,12 +90,12 @@ def _entries(bundle: Bundle, keys: list[str], names: dict[str, str]) -> list[Ent
     ]
 
 
-def _prefix(path: str) -> str:
-    """The path of the index, without its ending."""
+def _index(path: str) -> str:
+    """The path of the index."""
     if not os.path.isdir(path):
-        return _PART.sub("", path)
-    inside = os.path.join(path, "variables", "variables")
-    if os.path.isfile(f"{inside}.index"):
+        return beside(path, f"{_PART.sub('', name_of(path))}.index")
+    inside = os.path.join(path, "variables", "variables.index")
+    if os.path.isfile(inside):
         return inside
     state = os.path.join(path, "checkpoint")
     if not os.path.isfile(state):
@@ -103,4 +104,4 @@ def _prefix(path: str) -> str:
         latest = _LATEST.search(file.read(0, min(file.size, 1 << 16)))
     if latest is None:
         raise CheckpointError(f"{state}: it names no checkpoint in its own folder")
-    return os.path.join(path, os.fsdecode(latest[1]))
+    return os.path.join(path, f"{os.fsdecode(latest[1])}.index")

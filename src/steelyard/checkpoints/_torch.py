@@ -20,6 +20,7 @@ from steelyard.checkpoints._tensor import Tensor, dtype_of, in_order, read_rows,
 from steelyard.checkpoints._torch_names import NAMES, Meaning, View
 from steelyard.checkpoints._zip import Archive
 from steelyard.errors import CheckpointError, LimitError
+from steelyard.urls import name_of
 
 _MOST_PICKLE = 32 << 20
 _MOST_VALUES = 300_000
@@ -34,7 +35,7 @@ def is_torch(head: bytes, path: str | PathLike[str]) -> bool:
     if head.startswith(_OLD):
         return True
     if head.startswith((b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5")):
-        return str(path).endswith(_ENDINGS)
+        return name_of(path).endswith(_ENDINGS)
     name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
     return head.startswith(b"PK\3\4") and name.endswith((b"/data.pkl", b"/.format_version"))
 

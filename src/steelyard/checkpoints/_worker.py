@@ -21,6 +21,7 @@ import numpy as np
 
 from steelyard.checkpoints._hdf5_reply import understood
 from steelyard.checkpoints._part import Part
+from steelyard.checkpoints._served import Served
 from steelyard.errors import CheckpointError, LimitError
 
 _FOLDER = Path(__file__).parent
@@ -39,6 +40,7 @@ LIMITS = {"count": 200_000, "depth": 64, "ratio": 1000}
 SECONDS = 9.0  # so that all ends within ten
 MEMORY = 512 << 20
 _LONGEST_ANSWER = 128 << 20
+_MOST_WAITING = 300.0  # for bytes that come from elsewhere
 
 
 class Worker:
@@ -53,6 +55,7 @@ class Worker:
     def __init__(self, part: Part, seconds: float = SECONDS, memory: int = MEMORY) -> None:
         self.part, self.seconds, self.memory = part, seconds, memory
         self._child: subprocess.Popen[bytes] | None = None
+        self._served: Served | None = None
 
     def listing(self) -> dict[str, Any]:
         """The groups, datasets and oddities of the file.
@@ -91,6 +94,8 @@ class Worker:
             for pipe in (child.stdin, child.stdout):
                 if pipe is not None:
                     pipe.close()
+        if self._served is not None:
+            self._served.close()
 
     def _ask(self, question: dict[str, Any], deadline: float) -> dict[str, Any]:
         child = self._child = self._child or self._started()
@@ -125,6 +130,10 @@ class Worker:
         paths = [os.path.abspath(path) for path in sys.path]
         places = json.dumps([paths, str(_FOLDER), str(_FOLDER.parent)])
         file = self.part.source.fileno()
+        elsewhere = file is None
+        if file is None:
+            self._served = Served(self.part.source)
+            file = self._served.there.fileno()
         child = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _START, places],
             stdin=subprocess.PIPE,
@@ -134,9 +143,12 @@ class Worker:
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"},
         )
         setup = {"file": file, "start": self.part.start, "size": self.part.size}
+        setup |= {"elsewhere": elsewhere}
         setup |= {"memory": self.memory, "seconds": int(self.seconds) + 3600, **LIMITS}
         assert child.stdin is not None
         child.stdin.write(json.dumps(setup).encode() + b"\n")
+        if self._served is not None:
+            self._served.there.close()  # it has its own, whose end is seen
         return child
 
     def _fill(self, target: memoryview, deadline: float) -> None:
@@ -144,13 +156,19 @@ class Worker:
         assert self._child is not None and self._child.stdout is not None
         pipe, done = self._child.stdout.fileno(), 0
         while done < len(target):
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([pipe], [], [], left)[0]:
-                self._fail(LimitError, f"takes longer than the {self.seconds:g} seconds allowed")
+            while not select.select([pipe], [], [], max(0, self._left(deadline)))[0]:
+                if self._left(deadline) <= 0:
+                    told = f"takes longer than the {self.seconds:g} seconds allowed"
+                    self._fail(LimitError, told)
             got = os.readv(pipe, [target[done : done + (1 << 20)]])
             if got == 0:
                 self._fail(CheckpointError, self._how_it_ended())
             done += got
+
+    def _left(self, deadline: float) -> float:
+        """For how long the child may go on; what it waited for does not count, within bounds."""
+        waited = 0.0 if self._served is None else min(_MOST_WAITING, self._served.waited)
+        return deadline + waited - time.monotonic()
 
     def _how_it_ended(self) -> str:
         assert self._child is not None
@@ -163,6 +181,8 @@ class Worker:
 
     def _fail(self, kind: type[CheckpointError], message: str) -> None:
         self.close()
+        if self._served is not None and self._served.error is not None:
+            raise self._served.error
         raise kind(f"{self.part.name}: {message}")
 
     def __del__(self) -> None:

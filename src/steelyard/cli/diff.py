@@ -30,13 +30,15 @@ def diff(a: str, b: str, metrics: tuple[str, ...], select: tuple[str, ...], as_j
     the strings "nan", "inf" and "-inf".
     """
     from steelyard import diffing
+    from steelyard.urls import shown
 
     with _output.bar("Comparing") as progress:
         found = diffing.diff(
             a, b, metrics=metrics or None, select=select or "**", progress=progress
         )
     if as_json:
-        _output.document("diff", _SCHEMA, {"first": a, "second": b, **_told(found)})
+        files = {"first": shown(a), "second": shown(b)}
+        _output.document("diff", _SCHEMA, {**files, **_told(found)})
     else:
         _show(found)
     _end(found)

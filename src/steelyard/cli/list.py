@@ -29,12 +29,13 @@ def list(path: str, select: tuple[str, ...], as_json: bool) -> None:
     stored_shape and axes.
     """
     from steelyard import opening
+    from steelyard.urls import shown
 
     found = opening.weights(path)
     if select:
         found = found.select(select)
     if as_json:
-        _output.document("list", _SCHEMA, {"path": path, **_told(found)})
+        _output.document("list", _SCHEMA, {"path": shown(path), **_told(found)})
     else:
         _show(found)
 

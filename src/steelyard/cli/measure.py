@@ -27,7 +27,7 @@ _SCHEMA = 1
     "--engine",
     default="auto",
     metavar="ENGINE",
-    help="auto, serial, threads, processes, dask, or the address of a Dask scheduler.",
+    help="auto, serial, threads, processes, dask, ray, or the address of a cluster.",
 )
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="How many; one a core.")
 @click.option("--max-memory", metavar="AMOUNT", help='Such as "2 GB"; by itself, half of it.')

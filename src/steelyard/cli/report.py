@@ -31,6 +31,7 @@ def report(
     """
     from steelyard import metrics as catalog
     from steelyard import report as room
+    from steelyard.urls import shown
 
     room.check_page_path(out)
     run = _run(source)
@@ -42,7 +43,7 @@ def report(
     else:
         readings = _loaded(source, select) if measured else _measured(source, metrics, select)
     changes = None if against is None else _compared(against, source, select)
-    told = {"changes": changes, "names": (against or "", source), "run": run}
+    told = {"changes": changes, "names": (shown(against or ""), shown(source)), "run": run}
     room.write_page(out, readings, catalog=catalog.catalog(), **told)
     click.echo(f"{_verdict(readings, run)}\nThe page is {out}")
     _end(readings, changes)

@@ -52,6 +52,24 @@ class Crew(Protocol):
         ...
 
 
+class Cluster(Crew, Protocol):
+    """A crew of another engine.
+
+    Attributes:
+        is_local: Whether it is of this machine, for the while.
+        size: How many workers it has.
+        memory: How many bytes each may use.
+    """
+
+    is_local: bool
+    size: int
+    memory: float
+
+    def tell(self, told: bytes) -> None:
+        """What goes along with each batch: `_remote.packed`."""
+        ...
+
+
 def over(crew: Crew, plan: Plan, waiting: Iterable[Batch]) -> Iterator[tuple[Task, Readings]]:
     """Measures batches with a crew; a lost worker costs what it had in hand, which is repeated."""
     queue = deque(waiting)

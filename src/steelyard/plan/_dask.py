@@ -35,6 +35,7 @@ class Dask:
 
     def __init__(self, address: str | None, count: int) -> None:
         self._library = _library()
+        self.is_local = address is None
         self._cluster: Any = None
         self._running: dict[Any, Batch] = {}
         self._told = b""

@@ -8,13 +8,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from steelyard.errors import SteelyardError
 from steelyard.plan._batches import batches
-from steelyard.plan._crew import Crew, over
+from steelyard.plan._crew import Cluster, Crew, over
 from steelyard.plan._plan import Plan, Task
 from steelyard.plan._processes import Processes
 from steelyard.plan._remote import Opener, packed
 from steelyard.plan._work import Readings, Work, one_blas_thread
 
-ENGINES = ("auto", "serial", "threads", "processes", "dask")
+ENGINES = ("auto", "serial", "threads", "processes", "dask", "ray")
 # Below so many operations, threads cost more than they bring.
 _WORTHWHILE = 3e7
 
@@ -36,8 +36,8 @@ def run(
         plan: What to measure.
         opener: Gives what holds the weights. It is what travels to other processes, each of which
             opens for itself; in threads, one at a time reads.
-        engine: `"threads"`, `"serial"`, `"processes"`, `"dask"`, the address of a Dask scheduler,
-            or `"auto"`, which is threads where they pay.
+        engine: `"threads"`, `"serial"`, `"processes"`, `"dask"`, `"ray"`, the address of a Dask
+            scheduler or of a Ray cluster (`ray://…`), or `"auto"`, which is threads where they pay.
         workers: How many; as many as there are cores if not given. A cluster has its own.
         memory: How many bytes may be used for weights and what is made of them: by all workers of
             this machine, by each worker of a cluster.
@@ -80,7 +80,8 @@ def stays_here(engine: str) -> bool:
         known = ", ".join(map(repr, ENGINES))
         raise SteelyardError(
             f"`engine` is one of {known}, or the address of a Dask scheduler, such as "
-            f"'tcp://10.0.0.1:8786'. Received: {engine!r}"
+            f"'tcp://10.0.0.1:8786', or of a Ray cluster, 'ray://10.0.0.1:10001'. "
+            f"Received: {engine!r}"
         )
     return engine in ("auto", "serial", "threads")
 
@@ -93,13 +94,22 @@ def _elsewhere(
         told = packed(opener, plan, memory / count)
         crew: Crew = Processes(count, told)
         return over(crew, plan, batches(tasks, plan.view, count))
+    packed(opener, plan, memory)  # before a cluster is started for nothing
+    cluster = _cluster(engine, count)
+    share = memory / count if cluster.is_local else memory
+    cluster.tell(packed(opener, plan, min(share, cluster.memory)))
+    return over(cluster, plan, batches(tasks, plan.view, cluster.size))
+
+
+def _cluster(engine: str, count: int) -> Cluster:
+    address = engine if "://" in engine else None
+    if engine.startswith("ray"):
+        from steelyard.plan._ray import Ray
+
+        return Ray(address, count)
     from steelyard.plan._dask import Dask
 
-    packed(opener, plan, memory)  # before a cluster is started for nothing
-    dask = Dask(None if engine == "dask" else engine, count)
-    share = memory / count if engine == "dask" else memory
-    dask.tell(packed(opener, plan, min(share, dask.memory)))
-    return over(dask, plan, batches(tasks, plan.view, dask.size))
+    return Dask(address, count)
 
 
 def cores() -> int:

@@ -14,6 +14,7 @@ from steelyard.records import SEVERITIES, Risk
 from steelyard.scanning._kinds import check_name, scan_piece
 from steelyard.scanning._piece import Piece
 from steelyard.scanning._report import Report
+from steelyard.urls import on_disk, shown
 
 SECONDS = 10.0
 _FILES_OF_TIME = 6  # a folder may take as long as so many files
@@ -92,7 +93,7 @@ def scan(path: str | PathLike[str], *, seconds: float = SECONDS) -> Scan:
 
     Args:
         path: A file of any kind that Steelyard reads, a bare pickle, or a folder, of which each
-            file is scanned. Symbolic links in a folder are not followed.
+            file is scanned. Symbolic links in a folder are not followed. Or the URL of a file.
         seconds: How long one file may take; a folder may take six times as long.
 
     Raises:
@@ -107,7 +108,7 @@ def scan(path: str | PathLike[str], *, seconds: float = SECONDS) -> Scan:
         >>> [risk.code for risk in scan(path).found]
         ['pickle-dangerous-global']
     """
-    path = os.fspath(path)
+    path = on_disk(path)
     report = Report(seconds, _FILES_OF_TIME * seconds)
     if os.path.isdir(path):
         for name in _files(path, report):
@@ -115,8 +116,8 @@ def scan(path: str | PathLike[str], *, seconds: float = SECONDS) -> Scan:
     else:
         report.begin()
         with Bytes(path) as source:
-            _scan_bytes(source, path, report)
-    return Scan(path, report.risks, report.files)
+            _scan_bytes(source, source.path, report)
+    return Scan(shown(path), report.risks, report.files)
 
 
 def _scan_file(path: str, name: str, report: Report) -> None:
