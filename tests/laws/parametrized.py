@@ -176,6 +176,9 @@ class Scaled:
     def from_config(cls, config):
         return cls(**config)
 
+    def __repr__(self):
+        return f"Scaled({self.factor})"
+
 
 @register
 class Shifted(ps.Parametrization):
