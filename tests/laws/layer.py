@@ -7,7 +7,9 @@ import pickle
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -107,14 +109,22 @@ def check_counts(case: Case, model: keras.Model) -> None:
 # --- Trained --------------------------------------------------------------------------------------
 
 
-def train(model: keras.Model, x: np.ndarray, rate: float = 0.1, epochs: int = 1, **kwargs) -> None:
+def train(
+    model: keras.Model,
+    x: np.ndarray,
+    rate: float = 0.1,
+    epochs: int = 1,
+    by: Callable[..., Any] = keras.Model.fit,
+    **kwargs,
+) -> None:
     """Gradient descent on the borrower's output, towards 0; one step an epoch."""
     outputs = keras.tree.flatten(model(x))
     wanted = [np.zeros(tuple(y.shape), "float32") for y in outputs]
     alone = len(outputs) == 1
     loss = "mse" if alone else ["mse", *[None] * (len(outputs) - 1)]
     model.compile(keras.optimizers.SGD(rate), loss, **kwargs)
-    model.fit(
+    by(
+        model,
         x,
         wanted[0] if alone else wanted,
         batch_size=len(x),

@@ -16,7 +16,7 @@ def to_numpy(tensor: Any) -> np.ndarray:
     """A new array that shares no memory with the tensor; float32 for narrower floats."""
     if _is_narrow(keras.backend.standardize_dtype(tensor.dtype)):
         tensor = keras.ops.cast(tensor, "float32")
-    array = keras.ops.convert_to_numpy(tensor)
+    array = view(tensor)
     return array if array.flags.owndata and array.flags.writeable else np.array(array)
 
 
@@ -24,10 +24,35 @@ def view(tensor: Any) -> np.ndarray:
     """The same without a copy where there is a way: to be read at once, and never written to."""
     if _is_narrow(keras.backend.standardize_dtype(tensor.dtype)):
         return to_numpy(tensor)
-    if keras.backend.backend() == "torch":
+    backend = keras.backend.backend()
+    if backend == "torch":
         array: np.ndarray = tensor.detach().cpu().numpy()
         return array
-    return np.asarray(tensor)
+    return np.asarray(_of_jax(tensor) if backend == "jax" else _of_tensorflow(tensor))
+
+
+def _of_jax(array: Any) -> Any:
+    """An array of the same buffers, if JAX would keep what it copies of them to the host.
+
+    It keeps that as long as the array lives. A weight lives long, and may be in parts on many
+    devices because there is no room for all of it elsewhere.
+    """
+    import jax
+
+    if not isinstance(array, jax.Array) or isinstance(array, jax.core.Tracer):
+        return array
+    devices = array.sharding.device_set
+    if len(devices) == 1 and next(iter(devices)).platform == "cpu":
+        return array  # NumPy reads its buffer
+    parts = [shard.data for shard in array.addressable_shards]
+    return jax.make_array_from_single_device_arrays(array.shape, array.sharding, parts)
+
+
+def _of_tensorflow(tensor: Any) -> Any:
+    """The tensor in a variable: one of several replicas does not become a scalar by itself."""
+    import tensorflow as tf
+
+    return tensor.read_value() if isinstance(tensor, tf.Variable) else tensor
 
 
 def computed_now() -> contextlib.AbstractContextManager[Any]:
