@@ -3,18 +3,12 @@
 What a strategy needs before its backend starts is done when it is made, once a process.
 """
 
-import contextlib
-import json
-import os
-import socket
-import subprocess
-import sys
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
-WORKER = "TF_CONFIG"
 # What is sharded on JAX, by the paths of the variables: owners by rows and by columns, borrowers,
 # and what parametrizations store. The rest is on each device.
 SHARDED = {
@@ -26,10 +20,28 @@ SHARDED = {
 }
 
 
-class Mirrored:
-    """`tf.distribute.MirroredStrategy` on two devices of one process."""
+class Strategy:
+    """A way to train on several devices.
+
+    Attributes:
+        copies: How many devices share a batch.
+        scope: What a model is made and trained in.
+        fit: Trains one, with the arguments of `keras.Model.fit` after the model.
+        shows_gradients: Whether `sy.Monitor` gets the gradient of a batch.
+    """
 
     copies = 2
+    scope: Callable[[], Any]
+    fit: Callable[..., Any] = staticmethod(keras.Model.fit)
+    shows_gradients = False
+
+    def placed(self, model: keras.Model) -> dict[str, list[str]]:
+        """The weights that are not where they should be, and those of which no device has all."""
+        raise NotImplementedError
+
+
+class Mirrored(Strategy):
+    """`tf.distribute.MirroredStrategy` on two devices of one process."""
 
     def __init__(self) -> None:
         import tensorflow as tf
@@ -37,22 +49,14 @@ class Mirrored:
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
         self.scope = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope
-        self.fit = keras.Model.fit
 
-    def misplaced(self, model: keras.Model) -> list[str]:
-        """The weights that are on other devices than on each."""
-        off = [v.path for v in model.variables if len(v.value.values) != self.copies]
-        return off
-
-    def spread(self, model: keras.Model) -> list[str]:
-        """The weights of which no device has all."""
-        return []
+    def placed(self, model: keras.Model) -> dict[str, list[str]]:
+        off = [v.path for v in model.variables if len(getattr(v.value, "values", ())) != 2]
+        return {"misplaced": off, "spread": []}
 
 
-class Workers:
+class Workers(Strategy):
     """`tf.distribute.MultiWorkerMirroredStrategy`: this process is one of two."""
-
-    copies = 2
 
     def __init__(self) -> None:
         import tensorflow as tf
@@ -60,8 +64,9 @@ class Workers:
         self.strategy = tf.distribute.MultiWorkerMirroredStrategy()
         assert self.strategy.num_replicas_in_sync == self.copies
         self.scope = self.strategy.scope
+        self.fit = self._fit
 
-    def fit(
+    def _fit(
         self,
         model: keras.Model,
         x: np.ndarray,
@@ -71,7 +76,7 @@ class Workers:
         callbacks: Any = (),
         **kwargs: Any,
     ) -> None:
-        """Keras's own steps in a loop of one's own: its `fit` does not train under this strategy."""
+        """Keras's own step in a loop of one's own: its `fit` does not train here."""
         import tensorflow as tf
 
         data = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size)
@@ -90,20 +95,16 @@ class Workers:
             told.on_epoch_end(epoch, {})
         told.on_train_end()
 
-    def misplaced(self, model: keras.Model) -> list[str]:
-        """The weights that this worker has no mirror of."""
-        return [v.path for v in model.variables if not hasattr(v.value, "values")]
-
-    def spread(self, model: keras.Model) -> list[str]:
-        """The weights of which no device has all."""
-        return []
+    def placed(self, model: keras.Model) -> dict[str, list[str]]:
+        off = [v.path for v in model.variables if not hasattr(v.value, "values")]
+        return {"misplaced": off, "spread": []}
 
 
-class Distributed:
+class Distributed(Strategy):
     """`keras.distribution` over eight devices of one process."""
 
     copies = 8
-    fit = staticmethod(keras.Model.fit)
+    shows_gradients = True
 
     def __init__(self, distribution: Any) -> None:
         import jax
@@ -112,21 +113,17 @@ class Distributed:
         self.distribution = distribution
         self.scope = distribution.scope
 
-    def misplaced(self, model: keras.Model) -> list[str]:
-        """The weights that lie otherwise than the distribution says."""
-        return [
-            f"{v.path}: {v.value.sharding}"
-            for v in model.variables
-            if not v.value.sharding.is_equivalent_to(self._asked(v), v.value.ndim)
-        ]
-
-    def spread(self, model: keras.Model) -> list[str]:
-        """The weights of which no device has all."""
-        return [v.path for v in model.variables if not v.value.sharding.is_fully_replicated]
-
-    def _asked(self, variable: keras.Variable) -> Any:
-        layout = self.distribution.get_variable_layout(variable)
-        return getattr(layout, "backend_layout", layout)
+    def placed(self, model: keras.Model) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {"misplaced": [], "spread": []}
+        for variable in model.variables:
+            layout = self.distribution.get_variable_layout(variable)
+            asked = getattr(layout, "backend_layout", layout)
+            sharding = variable.value.sharding
+            if not sharding.is_equivalent_to(asked, variable.value.ndim):
+                found["misplaced"].append(f"{variable.path}: {sharding}")
+            if not sharding.is_fully_replicated:
+                found["spread"].append(variable.path)
+        return found
 
 
 def data() -> Distributed:
@@ -148,36 +145,3 @@ def model() -> Distributed:
 
 STRATEGIES = {"mirrored": Mirrored, "workers": Workers, "data": data, "model": model}
 BACKENDS = {"mirrored": "tensorflow", "workers": "tensorflow", "data": "jax", "model": "jax"}
-
-
-# --- Several processes ----------------------------------------------------------------------------
-
-
-def among_others() -> bool:
-    """Whether this process was told what the other workers are."""
-    return WORKER in os.environ
-
-
-def as_workers(arguments: list[str], count: int = 2, timeout: float = 400) -> list[Any]:
-    """Runs a command in processes that know of each other; what each printed last, as JSON."""
-    with contextlib.ExitStack() as taken:
-        sockets = [taken.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
-    workers = []
-    for index in range(count):
-        place = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        env = {**os.environ, WORKER: json.dumps(place)}
-        workers.append(
-            subprocess.Popen(
-                [sys.executable, *arguments], env=env, stdout=subprocess.PIPE, text=True
-            )
-        )
-    try:
-        said = [worker.communicate(timeout=timeout)[0] for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
-    return [json.loads(lines.splitlines()[-1]) for lines in said]

@@ -14,7 +14,7 @@ from steelyard.live._keras import own_dtype
 
 def to_numpy(tensor: Any) -> np.ndarray:
     """A new array that shares no memory with the tensor; float32 for narrower floats."""
-    if _is_narrow(keras.backend.standardize_dtype(tensor.dtype)):
+    if is_narrow(keras.backend.standardize_dtype(tensor.dtype)):
         tensor = keras.ops.cast(tensor, "float32")
     array = view(tensor)
     return array if array.flags.owndata and array.flags.writeable else np.array(array)
@@ -22,7 +22,7 @@ def to_numpy(tensor: Any) -> np.ndarray:
 
 def view(tensor: Any) -> np.ndarray:
     """The same without a copy where there is a way: to be read at once, and never written to."""
-    if _is_narrow(keras.backend.standardize_dtype(tensor.dtype)):
+    if is_narrow(keras.backend.standardize_dtype(tensor.dtype)):
         return to_numpy(tensor)
     backend = keras.backend.backend()
     if backend == "torch":
@@ -39,13 +39,20 @@ def _of_jax(array: Any) -> Any:
     """
     import jax
 
-    if not isinstance(array, jax.Array) or isinstance(array, jax.core.Tracer):
+    if is_one_buffer(array):
         return array
-    devices = array.sharding.device_set
-    if len(devices) == 1 and next(iter(devices)).platform == "cpu":
-        return array  # NumPy reads its buffer
     parts = [shard.data for shard in array.addressable_shards]
     return jax.make_array_from_single_device_arrays(array.shape, array.sharding, parts)
+
+
+def is_one_buffer(array: Any) -> bool:
+    """Whether NumPy reads an array of JAX where it lies: all of it is in the host's memory."""
+    import jax
+
+    if not isinstance(array, jax.Array) or isinstance(array, jax.core.Tracer):
+        return True
+    devices = array.sharding.device_set
+    return len(devices) == 1 and next(iter(devices)).platform == "cpu"
 
 
 def _of_tensorflow(tensor: Any) -> Any:
@@ -78,9 +85,10 @@ def raw(variable: keras.Variable) -> np.ndarray:
     with own_dtype():
         array = to_numpy(variable.value)
     # Through float32 and back, exactly: torch hands out no float8 arrays.
-    narrow = _is_narrow(variable.dtype) and variable.dtype != "float16"
+    narrow = is_narrow(variable.dtype) and variable.dtype != "float16"
     return array.astype(getattr(ml_dtypes, variable.dtype) if narrow else variable.dtype)
 
 
-def _is_narrow(dtype: str) -> bool:
+def is_narrow(dtype: str) -> bool:
+    """Whether a dtype is a float narrower than float32, which NumPy hardly computes with."""
     return dtype in ("float16", "bfloat16") or dtype.startswith("float8")

@@ -319,7 +319,8 @@ def _batches_trained(model: keras.Model) -> int:
     if optimizer is None:
         return 0
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return int(to_numpy(optimizer.iterations.value)) * (inner.gradient_accumulation_steps or 1)
+    done = int(to_numpy(keras.ops.convert_to_tensor(optimizer.iterations)))
+    return done * (inner.gradient_accumulation_steps or 1)
 
 
 def _finite(logs: Any) -> bool:
