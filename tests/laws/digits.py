@@ -56,8 +56,9 @@ def watched(by: Callable[..., Any], metrics: tuple[str, ...]) -> Watched:
 
 
 @functools.cache
-def on_one() -> Watched:
-    return watched(keras.Model.fit, (*ALWAYS, "gradient_norm"))
+def on_one(gradients: bool = False) -> Watched:
+    """The training that all others are held against."""
+    return watched(keras.Model.fit, ALWAYS + ("gradient_norm",) * gradients)
 
 
 def with_analyzer(model: keras.Model) -> keras.Model:
@@ -96,21 +97,19 @@ def pairs(got: dict[str, Any], wanted: dict[str, Any], what: str = "") -> dict[s
 
 def monitored(strategy: Any) -> dict:
     """The readings are those on one device; a clone that nobody watches trains to the same bits."""
-    metrics = ALWAYS + ("gradient_norm",) * strategy.shows_gradients
-    one = on_one()
+    one = on_one(strategy.shows_gradients)
     with strategy.scope():
-        model, monitor, history = watched(strategy.fit, metrics)
+        model, monitor, history = watched(strategy.fit, tuple(one.monitor.readings.info["metrics"]))
         start = made()
         twin = with_analyzer(sy.clone_model(start))
         sy.copy_weights(start, twin)
         fit(twin, strategy.fit)
         there = values(twin)
         same = all(np.array_equal(value, there[at]) for at, value in values(model).items())
-        told = [r for r in on_one().monitor.readings if r.metric in metrics]
         return {
             "same": same,
             "pairs": pairs(values(model), values(one.model))
-            | pairs(numbers(monitor.readings), numbers(told))
+            | pairs(numbers(monitor.readings), numbers(one.monitor.readings))
             | (pairs(history, one.history, "log ") if history else {}),
             **strategy.placed(twin),
         }

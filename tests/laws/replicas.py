@@ -1,6 +1,6 @@
 """Trains the tables of the laws on several devices, and on one; prints what came of each row.
 
-    python -m tests.laws.replicas STRATEGY
+python -m tests.laws.replicas STRATEGY
 """
 
 import json

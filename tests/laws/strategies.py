@@ -47,7 +47,9 @@ class Mirrored(Strategy):
         import tensorflow as tf
 
         cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        tf.config.set_logical_device_configuration(
+            cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+        )
         self.scope = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope
 
     def placed(self, model: keras.Model) -> dict[str, list[str]]:
@@ -138,9 +140,7 @@ def model() -> Distributed:
     layouts = keras.distribution.LayoutMap(mesh)
     for path, axes in SHARDED.items():
         layouts[path] = axes
-    return Distributed(
-        keras.distribution.ModelParallel(layout_map=layouts, batch_dim_name="batch")
-    )
+    return Distributed(keras.distribution.ModelParallel(layout_map=layouts, batch_dim_name="batch"))
 
 
 STRATEGIES = {"mirrored": Mirrored, "workers": Workers, "data": data, "model": model}

@@ -305,7 +305,9 @@ CASES = (
     Case(
         "tie",
         dense("proj"),
-        lambda owners, outputs, at: tied(keras.layers.Dense(UNITS, name="borrower"), owners["proj"]),
+        lambda owners, outputs, at: tied(
+            keras.layers.Dense(UNITS, name="borrower"), owners["proj"]
+        ),
         KERNEL,
         lambda x, values, own: x @ values[0] + own[0],
         asks="",

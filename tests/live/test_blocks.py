@@ -71,7 +71,9 @@ def test_so_it_is_in_training():
 
 
 def test_what_is_worked_out_is_read_whole():
-    net = keras.Sequential([keras.Input((4,)), Doubled(name="own"), keras.layers.Dense(3, name="a")])
+    net = keras.Sequential(
+        [keras.Input((4,)), Doubled(name="own"), keras.layers.Dense(3, name="a")]
+    )
     net.layers[1].enable_lora(2)
     source = LiveSource(net)
     source.specs()

@@ -28,7 +28,7 @@ class Mask(Parametrization):
       magnitudes, fewer and fewer as training goes on. Magnitudes are those of the stored entries,
       so a pruned one may return, as in Zhu and Gupta 2017, "To prune, or not to prune".
 
-    The mask is a weight of the layer (`kernel_mask`, int8) that is saved and not trained, as is the
+    The mask is a weight of the layer (`kernel_mask`, bool) that is saved and not trained, as is the
     number of training calls of a schedule (`kernel_step`).
 
     Args:
