@@ -268,7 +268,7 @@ def _all_of(file) -> str:
 
 
 def trained_under(strategy: str) -> dict[str, dict]:
-    """What `replicas.py` says of a strategy, by table and row; under "other" the second worker's."""
+    """What `replicas.py` says of a strategy, by row; under "other" what the second worker says."""
     module = ["tests.laws.replicas", strategy]
     if strategy == "workers":
         said, other = in_processes(module, [{"TF_CONFIG": place} for place in _two_places()])

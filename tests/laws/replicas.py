@@ -108,14 +108,14 @@ TABLES: dict[str, Callable[[str, Any], dict]] = {
     "penalized": penalized,
     "digits": digits.report,
 }
-# One row of each kind: of owner, of what is borrowed, of where the borrower computes. What they leave
-# out names the owner in another way, which a strategy cannot see.
+# One row of each kind: of owner, of what is borrowed, of where the borrower computes. What they
+# leave out names the owner in another way, which a strategy cannot see.
 KINDS = (
     *("analyzer", "tied", "tied embedding", "two owners", "deep in LSTM", "deep in attention"),
     *("own weights", "slice", "tie transposed", "tie to embedding", "tie by function"),
 )
-# Where each device has all of a weight, as under `MirroredStrategy`, which has all rows: what is new
-# is how devices agree, and that does not know the layers.
+# Where each device has all of a weight, as under `MirroredStrategy`, which has all rows: what is
+# new is how devices agree, and that does not know the layers.
 FEW = ("tied", "two owners", "deep in LSTM", "tie transposed")
 ROWS: dict[str, dict[str, tuple[str, ...]]] = {
     "mirrored": {
