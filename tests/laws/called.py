@@ -1,10 +1,8 @@
-"""Functional models with `sy.call` in them; run as a module, trains each on two replicas.
+"""Functional models with `sy.call` in them.
 
 Each model predicts weights for a main layer from its input, which has 5 columns.
 """
 
-import json
-import traceback
 from collections.abc import Callable
 
 import keras
@@ -136,38 +134,3 @@ def train(model: keras.Model, rows: int = 6, epochs: int = 2, **kwargs) -> keras
     y = np.zeros((rows, *model.output_shape[1:]), "float32")
     model.compile(keras.optimizers.SGD(0.05), "mse", **kwargs)
     return model.fit(x, y, batch_size=rows, epochs=epochs, shuffle=False, verbose=0)
-
-
-def report(name: str, strategy) -> dict:
-    """One step on one replica, and on two that both have the rows of that one."""
-    one = randomized(name)
-    train(one, epochs=1)
-    with strategy.scope():
-        two = randomized(name)
-    x = np.concatenate([inputs(), inputs()])
-    y = np.zeros((len(x), *two.output_shape[1:]), "float32")
-    two.compile(keras.optimizers.SGD(0.05), "mse")
-    two.fit(x, y, batch_size=len(x), epochs=1, shuffle=False, verbose=0)
-    return {
-        "of one": {weight.address: weight.numpy().tolist() for weight in sy.weights(one)},
-        "of two": {weight.address: weight.numpy().tolist() for weight in sy.weights(two)},
-    }
-
-
-def main() -> None:
-    import tensorflow as tf
-
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    said = {}
-    for name in MODELS:
-        try:
-            said[name] = report(name, strategy)
-        except Exception:
-            said[name] = {"error": traceback.format_exc()[-3000:]}
-    print(json.dumps(said))
-
-
-if __name__ == "__main__":
-    main()

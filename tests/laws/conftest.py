@@ -37,6 +37,26 @@ def loader(tmp_path_factory) -> Iterator[subprocess.Popen]:
     errors.close()
 
 
+@pytest.fixture(scope="session")
+def trained() -> Callable[[str], dict[str, dict]]:
+    """What `replicas.py` says of a strategy: one process, or pair, for all its rows."""
+    from tests.laws import layer
+
+    known: dict[str, Any] = {}
+
+    def under(strategy: str) -> dict[str, dict]:
+        if strategy not in known:
+            try:
+                known[strategy] = layer.trained_under(strategy)
+            except Exception as error:  # not again for each row
+                known[strategy] = error
+        if isinstance(known[strategy], Exception):
+            raise known[strategy]
+        return known[strategy]
+
+    return under
+
+
 @pytest.fixture
 def elsewhere(loader: subprocess.Popen, tmp_path: Path) -> Callable[..., SimpleNamespace]:
     """Saves a model, loads it in another process, and says what it computes there."""

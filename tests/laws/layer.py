@@ -1,13 +1,18 @@
 """The laws that every borrowing layer keeps, written once over the table in `zoo.py`."""
 
+import contextlib
 import copy
 import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
+import tempfile
 import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -107,14 +112,22 @@ def check_counts(case: Case, model: keras.Model) -> None:
 # --- Trained --------------------------------------------------------------------------------------
 
 
-def train(model: keras.Model, x: np.ndarray, rate: float = 0.1, epochs: int = 1, **kwargs) -> None:
+def train(
+    model: keras.Model,
+    x: np.ndarray,
+    rate: float = 0.1,
+    epochs: int = 1,
+    by: Callable[..., Any] = keras.Model.fit,
+    **kwargs,
+) -> None:
     """Gradient descent on the borrower's output, towards 0; one step an epoch."""
     outputs = keras.tree.flatten(model(x))
     wanted = [np.zeros(tuple(y.shape), "float32") for y in outputs]
     alone = len(outputs) == 1
     loss = "mse" if alone else ["mse", *[None] * (len(outputs) - 1)]
     model.compile(keras.optimizers.SGD(rate), loss, **kwargs)
-    model.fit(
+    by(
+        model,
         x,
         wanted[0] if alone else wanted,
         batch_size=len(x),
@@ -217,18 +230,66 @@ def exported(model: keras.Model, folder: Path) -> SavedModel | Program:
 
 def in_process(*arguments: str, **environment: str) -> dict:
     """Runs a module of this folder in a fresh process; gives what it printed last, read as JSON."""
+    (said,) = in_processes(arguments, [environment])
+    return said
+
+
+def in_processes(arguments: Sequence[str], environments: Sequence[dict[str, str]]) -> list[dict]:
+    """The same in several at once, each with more in its environment."""
     path = [str(ROOT), *(entry for entry in sys.path if entry)]
-    env = {**os.environ, "KERAS_BACKEND": BACKEND, "PYTHONPATH": os.pathsep.join(path)}
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        env={**env, **environment},
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    told = {"KERAS_BACKEND": BACKEND, "PYTHONPATH": os.pathsep.join(path)}
+    with contextlib.ExitStack() as open_files:
+        running, outputs = [], []
+        for more in environments:
+            files = [open_files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2)]
+            outputs.append(files)
+            process = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                cwd=ROOT,
+                env={**os.environ, **told, **more},
+                stdout=files[0],
+                stderr=files[1],
+            )
+            running.append(process)
+        try:
+            statuses = [process.wait(timeout=400) for process in running]
+        finally:
+            for process in running:
+                process.kill()
+                process.wait()
+        said, errors = zip(*([_all_of(file) for file in files] for files in outputs), strict=True)
+    assert not any(statuses), "\n".join(text[-4000:] for text in errors)
+    return [json.loads(text.splitlines()[-1]) for text in said]
+
+
+def _all_of(file) -> str:
+    file.seek(0)
+    return file.read()
+
+
+def trained_under(strategy: str) -> dict[str, dict]:
+    """What `replicas.py` says of a strategy, by row; under "other" what the second worker says."""
+    module = ["tests.laws.replicas", strategy]
+    if strategy == "workers":
+        said, other = in_processes(module, [{"TF_CONFIG": place} for place in _two_places()])
+        return {row: {**report, "other": other[row]} for row, report in said.items()}
+    if BACKEND != "jax":
+        return in_process(*module)
+    eight = "--xla_force_host_platform_device_count=8"
+    return in_process(*module, XLA_FLAGS=f"{os.environ.get('XLA_FLAGS', '')} {eight}")
+
+
+def _two_places() -> list[str]:
+    """What each of two workers of TensorFlow's is told: where both are, and which it is."""
+    with contextlib.ExitStack() as taken:
+        sockets = [taken.enter_context(socket.socket()) for _ in range(2)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        cluster = {"worker": [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]}
+    return [
+        json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+        for index in range(2)
+    ]
 
 
 def save_all(folder: Path, stands) -> dict[str, dict]:

@@ -346,7 +346,7 @@ def randomize(model: keras.Model, seed: int = 3) -> keras.Model:
     return model
 
 
-def inputs(kind: Kind, rows: int = 6) -> np.ndarray:
+def inputs(kind: Kind, rows: int = 8) -> np.ndarray:
     """The inputs of all laws."""
     generator = np.random.default_rng(5)
     if kind.tokens:
@@ -387,8 +387,15 @@ def targets(case: Case) -> np.ndarray:
     return np.random.default_rng(6).normal(size=shape).astype("float32")
 
 
-def fit(case: Case, model: keras.Model, rate: float = 0.05, epochs: int = 1, **kwargs: Any) -> None:
+def fit(
+    case: Case,
+    model: keras.Model,
+    rate: float = 0.05,
+    epochs: int = 1,
+    by: Callable[..., Any] = keras.Model.fit,
+    **kwargs: Any,
+) -> None:
     """Gradient descent; one step an epoch."""
     x = inputs(case.kind)
     model.compile(keras.optimizers.SGD(rate), "mse", **kwargs)
-    model.fit(x, targets(case), batch_size=len(x), epochs=epochs, shuffle=False, verbose=0)
+    by(model, x, targets(case), batch_size=len(x), epochs=epochs, shuffle=False, verbose=0)

@@ -167,22 +167,6 @@ def test_exported(name, tmp_path):
     np.testing.assert_allclose(laws.exported(model, tmp_path)(x), output(model, x), **CLOSE)
 
 
-@pytest.fixture(scope="module")
-def replicas():
-    return laws.in_process("tests.laws.called")
-
-
-@NAMES
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="MirroredStrategy is TensorFlow's")
-def test_two_replicas(name, replicas):
-    """Two replicas with the same rows take the step of one."""
-    said = replicas[name]
-    assert "error" not in said, said["error"]
-    assert said["of one"].keys() == said["of two"].keys()
-    for address, value in said["of one"].items():
-        np.testing.assert_allclose(said["of two"][address], value, rtol=1e-3, atol=1e-5)
-
-
 @NAMES
 def test_frozen(name):
     model = called.randomized(name)

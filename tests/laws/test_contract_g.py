@@ -135,10 +135,10 @@ def test_c60_nothing_of_a_trace_is_left_after_fit(made):
 
 
 @pytest.mark.skipif(laws.BACKEND != "tensorflow", reason="MirroredStrategy is TensorFlow's")
-def test_c75_spectral_norm_on_replicas():
-    said = laws.in_process("tests.laws.parametrized_replicas", "conv2d spectral")["conv2d spectral"]
+def test_c75_spectral_norm_on_replicas(trained):
+    said = trained("mirrored")["parametrized: conv2d spectral"]
     assert "error" not in said, said["error"]
     assert said["moved"] > 1e-5
     np.testing.assert_allclose(said["output"], said["should be"], rtol=5e-3, atol=5e-3)
-    for two, one in zip(said["stored"], said["of one"], strict=True):
+    for two, one in zip(said["values"], said["of one"], strict=True):
         np.testing.assert_allclose(two, one, **CLOSE)

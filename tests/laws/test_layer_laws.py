@@ -197,18 +197,3 @@ def test_exported_with_its_owner(case, tmp_path):
         artifact.shift(value)
     zoo.shift(case, model)
     np.testing.assert_allclose(artifact(x), zoo.should_be(case, model, x), **laws.CLOSE)
-
-
-@pytest.fixture(scope="module")
-def replicas():
-    return laws.in_process("tests.laws.replicas")
-
-
-@pytest.mark.skipif(laws.BACKEND != "tensorflow", reason="MirroredStrategy is TensorFlow's")
-@pytest.mark.parametrize("case", CASES)
-def test_two_replicas_train_as_one(case, replicas):
-    said = replicas[case.name]
-    assert "error" not in said, said["error"]
-    assert said["moved"] > 1e-5
-    np.testing.assert_allclose(said["output"], said["should be"], **laws.CLOSE)
-    np.testing.assert_allclose(said["values"], said["of one"], **laws.CLOSE)

@@ -483,24 +483,3 @@ def test_exported(name, tmp_path):
     artifact.shift(value.astype("float32"))
     original(case, model).assign(value + 0.25)
     close(case, artifact(x), table.should_be(case, model, x))
-
-
-# --- On replicas ----------------------------------------------------------------------------------
-
-ON_REPLICAS = [f"dense {w}" for w in ("spectral", "low rank", "scheduled mask")]
-
-
-@pytest.fixture(scope="module")
-def replicas():
-    return laws.in_process("tests.laws.parametrized_replicas", *ON_REPLICAS)
-
-
-@pytest.mark.skipif(laws.BACKEND != "tensorflow", reason="MirroredStrategy is TensorFlow's")
-@pytest.mark.parametrize("name", ON_REPLICAS)
-def test_two_replicas_train_as_one(name, replicas):
-    said = replicas[name]
-    assert "error" not in said, said["error"]
-    assert said["moved"] > 1e-5
-    close(BY_NAME[name], said["output"], said["should be"])
-    for two, one in zip(said["stored"], said["of one"], strict=True):
-        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)

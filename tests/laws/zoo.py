@@ -16,7 +16,8 @@ from keras import ops
 
 import steelyard as sy
 
-WIDTH = 5  # of the input of every model
+# Of the input of every model, and of what most owners give. Even, so that two devices can share.
+WIDTH, UNITS = 6, 4
 # On a second version of Keras a few places will do: what differs there is Keras, not the place.
 FEW = tuple(os.environ.get("LAWS_IN_PLACES", "").split())
 
@@ -135,7 +136,7 @@ class Case:
 
 
 def dense(*names: str) -> Callable[[], Owners]:
-    return lambda: {name: keras.layers.Dense(3, name=name) for name in names}
+    return lambda: {name: keras.layers.Dense(UNITS, name=name) for name in names}
 
 
 KERNEL = (("proj", "kernel"),)
@@ -169,7 +170,7 @@ CASES = (
         ),
         KERNEL,
         lambda x, values, own: np.tanh(x @ values[0].T + own[0]),
-        width=3,
+        width=UNITS,
     ),
     Case(
         "tied with units",
@@ -179,7 +180,7 @@ CASES = (
         ),
         KERNEL,
         lambda x, values, own: np.maximum(x @ values[0].T + own[0], 0),
-        width=3,
+        width=UNITS,
         asks="",
     ),
     Case(
@@ -193,13 +194,13 @@ CASES = (
     ),
     Case(
         "tied embedding",
-        lambda: {"table": keras.layers.Embedding(7, 3, name="table")},
+        lambda: {"table": keras.layers.Embedding(8, UNITS, name="table")},
         lambda owners, outputs, at: sy.layers.TiedDense(
             owners["table"], weight="embeddings", name="borrower"
         ),
         (("table", "embeddings"),),
         lambda x, values, own: x @ values[0].T + own[0],
-        width=3,
+        width=UNITS,
     ),
     Case(
         "user's own",
@@ -226,13 +227,13 @@ CASES = (
     ),
     Case(
         "deep in LSTM",
-        lambda: {"lstm": keras.layers.LSTM(3, name="lstm")},
+        lambda: {"lstm": keras.layers.LSTM(UNITS, name="lstm")},
         lambda owners, outputs, at: Through(
             owners["lstm"], weight="recurrent_kernel", name="borrower"
         ),
         (("lstm", "cell.recurrent_kernel"),),
         lambda x, values, own: x @ values[0],
-        width=3,
+        width=UNITS,
     ),
     Case(
         "deep in attention",
@@ -272,7 +273,7 @@ CASES = (
         lambda owners, outputs, at: sy.layers.TiedDense(owners["proj"].kernel, name="borrower"),
         KERNEL,
         lambda x, values, own: x @ values[0].T + own[0],
-        width=3,
+        width=UNITS,
     ),
     Case(
         "by address",
@@ -299,12 +300,14 @@ CASES = (
         lambda owners, outputs, at: Through(sy.ref(owners["proj"], "kernel").T, name="borrower"),
         KERNEL,
         lambda x, values, own: x @ values[0].T,
-        width=3,
+        width=UNITS,
     ),
     Case(
         "tie",
         dense("proj"),
-        lambda owners, outputs, at: tied(keras.layers.Dense(3, name="borrower"), owners["proj"]),
+        lambda owners, outputs, at: tied(
+            keras.layers.Dense(UNITS, name="borrower"), owners["proj"]
+        ),
         KERNEL,
         lambda x, values, own: x @ values[0] + own[0],
         asks="",
@@ -319,19 +322,19 @@ CASES = (
         ),
         KERNEL,
         lambda x, values, own: np.tanh(x @ values[0].T + own[0]),
-        width=3,
+        width=UNITS,
         asks="",
     ),
     Case(
         "tie to embedding",
-        lambda: {"table": keras.layers.Embedding(7, 3, name="table")},
+        lambda: {"table": keras.layers.Embedding(8, UNITS, name="table")},
         lambda owners, outputs, at: tied(
-            keras.layers.Dense(7, use_bias=False, name="borrower"),
+            keras.layers.Dense(8, use_bias=False, name="borrower"),
             sy.ref(owners["table"], "embeddings").T,
         ),
         (("table", "embeddings"),),
         lambda x, values, own: x @ values[0].T,
-        width=3,
+        width=UNITS,
         asks="",
         places=("after", "siblings", "both_in_block"),
     ),
@@ -339,7 +342,7 @@ CASES = (
         "tie by function",
         dense("proj"),
         lambda owners, outputs, at: tied(
-            keras.layers.EinsumDense("ab,bc->ac", 3, bias_axes="c", name="borrower"),
+            keras.layers.EinsumDense("ab,bc->ac", UNITS, bias_axes="c", name="borrower"),
             owners["proj"],
             transform=doubled,
         ),
@@ -352,7 +355,7 @@ CASES = (
         "tie by address",
         dense("proj"),
         lambda owners, outputs, at: tied(
-            keras.layers.Dense(3, name="borrower"), sy.ref(at.format("proj") + "/kernel")
+            keras.layers.Dense(UNITS, name="borrower"), sy.ref(at.format("proj") + "/kernel")
         ),
         KERNEL,
         lambda x, values, own: x @ values[0] + own[0],

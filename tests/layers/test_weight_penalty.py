@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from tests.laws.layer import BACKEND, exported, in_process
+from tests.laws.layer import BACKEND, exported
 from tests.laws.users import Penalized, apart, entries, total
 
 import steelyard as sy
@@ -344,13 +344,6 @@ def test_batches_of_several_sizes():
     model.compile(keras.optimizers.SGD(0.1), None)
     model.fit(X, ZEROS, batch_size=4, epochs=2, verbose=0)
     np.testing.assert_allclose(kernels(model)[0], was - 0.4, **CLOSE)
-
-
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="MirroredStrategy is TensorFlow's")
-def test_counted_once_on_two_replicas():
-    said = in_process("tests.laws.penalized_replicas")
-    np.testing.assert_allclose(said["now"], np.array(said["was"]) - 0.1, **CLOSE)
-    np.testing.assert_allclose(said["loss"], np.sum(said["was"]), **CLOSE)
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="only JAX hands values over as arguments")

@@ -27,7 +27,7 @@ def test_a_given_mask():
     weight = Parametrized(Mask(mask), normal(6, 4))
     np.testing.assert_array_equal(weight.used(), normal(6, 4) * mask)
     np.testing.assert_array_equal(weight.used(training=True), normal(6, 4) * mask)
-    assert mask_of(weight).dtype == "int8"
+    assert mask_of(weight).dtype == "bool"
 
 
 @pytest.mark.parametrize("mask", [[[1], [0], [1]], [True, False, True, True]], ids=str)

@@ -14,20 +14,52 @@ from steelyard.live._keras import own_dtype
 
 def to_numpy(tensor: Any) -> np.ndarray:
     """A new array that shares no memory with the tensor; float32 for narrower floats."""
-    if _is_narrow(keras.backend.standardize_dtype(tensor.dtype)):
+    if is_narrow(keras.backend.standardize_dtype(tensor.dtype)):
         tensor = keras.ops.cast(tensor, "float32")
-    array = keras.ops.convert_to_numpy(tensor)
+    array = view(tensor)
     return array if array.flags.owndata and array.flags.writeable else np.array(array)
 
 
 def view(tensor: Any) -> np.ndarray:
     """The same without a copy where there is a way: to be read at once, and never written to."""
-    if _is_narrow(keras.backend.standardize_dtype(tensor.dtype)):
+    if is_narrow(keras.backend.standardize_dtype(tensor.dtype)):
         return to_numpy(tensor)
-    if keras.backend.backend() == "torch":
+    backend = keras.backend.backend()
+    if backend == "torch":
         array: np.ndarray = tensor.detach().cpu().numpy()
         return array
-    return np.asarray(tensor)
+    return np.asarray(_of_jax(tensor) if backend == "jax" else _of_tensorflow(tensor))
+
+
+def _of_jax(array: Any) -> Any:
+    """An array of the same buffers, if JAX would keep what it copies of them to the host.
+
+    It keeps that as long as the array lives. A weight lives long, and may be in parts on many
+    devices because there is no room for all of it elsewhere.
+    """
+    import jax
+
+    if is_one_buffer(array):
+        return array
+    parts = [shard.data for shard in array.addressable_shards]
+    return jax.make_array_from_single_device_arrays(array.shape, array.sharding, parts)
+
+
+def is_one_buffer(array: Any) -> bool:
+    """Whether NumPy reads an array of JAX where it lies: all of it is in the host's memory."""
+    import jax
+
+    if not isinstance(array, jax.Array) or isinstance(array, jax.core.Tracer):
+        return True
+    devices = array.sharding.device_set
+    return len(devices) == 1 and next(iter(devices)).platform == "cpu"
+
+
+def _of_tensorflow(tensor: Any) -> Any:
+    """The tensor in a variable: one of several replicas does not become a scalar by itself."""
+    import tensorflow as tf
+
+    return tensor.read_value() if isinstance(tensor, tf.Variable) else tensor
 
 
 def computed_now() -> contextlib.AbstractContextManager[Any]:
@@ -53,9 +85,10 @@ def raw(variable: keras.Variable) -> np.ndarray:
     with own_dtype():
         array = to_numpy(variable.value)
     # Through float32 and back, exactly: torch hands out no float8 arrays.
-    narrow = _is_narrow(variable.dtype) and variable.dtype != "float16"
+    narrow = is_narrow(variable.dtype) and variable.dtype != "float16"
     return array.astype(getattr(ml_dtypes, variable.dtype) if narrow else variable.dtype)
 
 
-def _is_narrow(dtype: str) -> bool:
+def is_narrow(dtype: str) -> bool:
+    """Whether a dtype is a float narrower than float32, which NumPy hardly computes with."""
     return dtype in ("float16", "bfloat16") or dtype.startswith("float8")

@@ -58,6 +58,16 @@ def effective(layer: keras.Layer, name: str, variable: keras.Variable) -> Any:
         return read(variable)
 
 
+def is_worked_out(layer: keras.Layer, name: str, variable: keras.Variable) -> bool:
+    """Whether `effective` makes the value of something, and is not the variable's own."""
+    if name in substitutes(layer) or _lora(layer, name):
+        return True
+    if _quantized.is_known(layer, variable) or _quantized.has_unknown_codes(layer, variable):
+        return True
+    declared = _declared(layer, name)
+    return declared is not None and tuple(declared.shape) == tuple(variable.shape)
+
+
 def stored(layer: keras.Layer, name: str, variable: keras.Variable) -> dict[str, keras.Variable]:
     """The raw variables that make up the weight, by their names; the weight's own comes first.
 

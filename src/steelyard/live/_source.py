@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -15,7 +16,8 @@ from steelyard.live import _quantized
 from steelyard.live._arrays import raw, to_numpy, view
 from steelyard.live._assign import assign, is_coded
 from steelyard.live._axes import axes_of
-from steelyard.live._effective import effective, stored
+from steelyard.live._blocks import in_blocks
+from steelyard.live._effective import effective, is_worked_out, stored
 from steelyard.live._keras import own_dtype
 from steelyard.live._substitute import Substitute, same_as
 from steelyard.live._walk import Path, Place, own_weights, walk
@@ -74,6 +76,14 @@ class LiveSource:
         """
         with own_dtype():
             return view(effective(*self._find(address)))
+
+    def blocks(self, address: str, rows: int) -> Iterator[np.ndarray] | None:
+        """The value in slices, as `steelyard.source.BlockSource` says; None if it is worked out."""
+        layer, name, variable = self._find(address)
+        with own_dtype():
+            if not variable.shape or is_worked_out(layer, name, variable):
+                return None
+            return in_blocks(variable.value, rows)
 
     def stored(self, address: str) -> dict[str, np.ndarray]:
         """The raw arrays that make up a weight, by their names, each in its own dtype."""

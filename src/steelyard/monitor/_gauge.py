@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -152,6 +152,9 @@ class _Viewed:
 
     def read(self, address: str) -> np.ndarray:
         return self._source.view(address)
+
+    def blocks(self, address: str, rows: int) -> Iterator[np.ndarray] | None:
+        return self._source.blocks(address, rows)
 
     def stored(self, address: str) -> dict[str, np.ndarray]:
         return self._source.stored(address)

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from steelyard.live import LiveSource
+from steelyard.live import LiveSource, to_numpy
 from steelyard.metrics import chosen
 from steelyard.monitor._actions import Action, act, check_action
 from steelyard.monitor._gauge import Gauge
@@ -319,7 +319,8 @@ def _batches_trained(model: keras.Model) -> int:
     if optimizer is None:
         return 0
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return int(optimizer.iterations) * (inner.gradient_accumulation_steps or 1)
+    done = int(to_numpy(keras.ops.convert_to_tensor(optimizer.iterations)))
+    return done * (inner.gradient_accumulation_steps or 1)
 
 
 def _finite(logs: Any) -> bool:

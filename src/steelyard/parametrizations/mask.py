@@ -28,7 +28,7 @@ class Mask(Parametrization):
       magnitudes, fewer and fewer as training goes on. Magnitudes are those of the stored entries,
       so a pruned one may return, as in Zhu and Gupta 2017, "To prune, or not to prune".
 
-    The mask is a weight of the layer (`kernel_mask`, int8) that is saved and not trained, as is the
+    The mask is a weight of the layer (`kernel_mask`, bool) that is saved and not trained, as is the
     number of training calls of a schedule (`kernel_step`).
 
     Args:
@@ -81,7 +81,7 @@ class Mask(Parametrization):
     def initial_state(self, value: np.ndarray) -> dict[str, np.ndarray]:
         """`mask`, of the weight's shape; for a schedule a mask of ones, and `step`."""
         if self.schedule is not None:
-            return {"mask": np.ones(value.shape, "int8"), "step": np.zeros((), "int32")}
+            return {"mask": np.ones(value.shape, bool), "step": np.zeros((), "int32")}
         if self.mask is not None:
             mask = np.broadcast_to(self.mask, value.shape)
         elif self.n_m is not None:
@@ -92,7 +92,7 @@ class Mask(Parametrization):
             mask = np.ones(value.size, bool)
             mask[order[: round(self.sparsity * value.size)]] = False
             mask = mask.reshape(value.shape)
-        return {"mask": mask.astype("int8")}
+        return {"mask": np.array(mask, bool)}
 
     def update(self, value: Any, mask: Any, step: Any = None) -> dict[str, Any]:
         """With a schedule, the next step, and at some steps another mask."""
