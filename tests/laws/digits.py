@@ -46,13 +46,17 @@ class Watched(NamedTuple):
     model: keras.Model
     monitor: sy.Monitor
     history: dict[str, list[float]] | None
+    wrote: bool
 
 
 def watched(by: Callable[..., Any], metrics: tuple[str, ...]) -> Watched:
     model = with_analyzer(made())
-    monitor = sy.Monitor(metrics, "**/kernel", every=1, on_error="raise")
-    done = fit(model, by, monitor)
-    return Watched(model, monitor, done.history if done else None)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.db"
+        monitor = sy.Monitor(metrics, "**/kernel", every=1, sinks=path, on_error="raise")
+        done = fit(model, by, monitor)
+        wrote = path.exists()
+    return Watched(model, monitor, done.history if done else None, wrote)
 
 
 @functools.cache
@@ -99,7 +103,8 @@ def monitored(strategy: Any) -> dict:
     """The readings are those on one device; a clone that nobody watches trains to the same bits."""
     one = on_one(strategy.shows_gradients)
     with strategy.scope():
-        model, monitor, history = watched(strategy.fit, tuple(one.monitor.readings.info["metrics"]))
+        metrics = tuple(one.monitor.readings.info["metrics"])
+        model, monitor, history, wrote = watched(strategy.fit, metrics)
         start = made()
         twin = with_analyzer(sy.clone_model(start))
         sy.copy_weights(start, twin)
@@ -108,6 +113,7 @@ def monitored(strategy: Any) -> dict:
         same = all(np.array_equal(value, there[at]) for at, value in values(model).items())
         return {
             "same": same,
+            "wrote": wrote,
             "pairs": pairs(values(model), values(one.model))
             | pairs(numbers(monitor.readings), numbers(one.monitor.readings))
             | (pairs(history, one.history, "log ") if history else {}),

@@ -69,7 +69,9 @@ def test_says_and_carries_what_one_device_does(trained, strategy, which, row):
 
 @pytest.mark.parametrize("strategy", HERE)
 def test_the_training_is_the_same_to_the_bit_without_the_monitor(trained, strategy):
-    assert told(trained(strategy), "digits", "monitored")["same"]
+    said = told(trained(strategy), "digits", "monitored")
+    assert said["same"]
+    assert said["wrote"]
 
 
 # --- What one strategy alone has ------------------------------------------------------------------
@@ -84,9 +86,10 @@ def test_both_workers_hold_the_same(trained, which, row):
 
 
 @only("workers")
-def test_both_workers_read_the_same(trained):
+def test_both_workers_read_the_same_and_the_first_alone_writes(trained):
     said = told(trained("workers"), "digits", "monitored")
     assert said["other"]["pairs"] == said["pairs"]
+    assert (said["wrote"], said["other"]["wrote"]) == (True, False)
 
 
 @only("workers")

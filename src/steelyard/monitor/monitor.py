@@ -155,7 +155,8 @@ class Monitor(keras.callbacks.Callback):
                 self._troubles.tell("measuring gradients", self._gradients.reason)
         info = self._info(model)
         self._failures = {}
-        self._open = [sink for sink in self._sinks if rank() == 0 or not sink.once]
+        first = rank(model) == 0
+        self._open = [sink for sink in self._sinks if first or not sink.once]
         for sink in self._open:
             self._failures[sink] = _TRIES
             with self._troubles.kept(f"opening {sink.name}"):
