@@ -331,6 +331,7 @@ def test_what_is_quantized_is_not_parametrized():
 # --- in a layer's own code ------------------------------------------------------------------------
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize(("kind", "weight"), [(Always, "inner/kernel"), (OnBuild, "kernel")])
 def test_in_code_it_is_made_again_and_not_doubled(kind, weight, tmp_path):
     layer = kind(name="mine")
