@@ -258,7 +258,7 @@ def test_a_schedule_goes_one_step_in_each_batch_of_training():
     model.compile(keras.optimizers.SGD(0.01), "mse")
     seen = []
     for _ in range(3):
-        model.fit(x, y, batch_size=3, verbose=0)
+        model.fit(x, y, batch_size=len(x) // 2, verbose=0)
         model.evaluate(x, y, verbose=0)
         model.predict(x, verbose=0)
         _, mask, step = table.stored(case, model)
@@ -280,7 +280,7 @@ def test_mixed_precision(name, policy):
     np.testing.assert_allclose(
         table.output(model, x), table.should_be(case, model, x), rtol=5e-2, atol=5e-2
     )
-    assert all(v.dtype in ("float32", "int8") for v in model.weights)
+    assert all(v.dtype in ("float32", "bool") for v in model.weights)
     was = table.stored(case, model)
     table.fit(case, model, epochs=4)  # the first ones may be lost to finding the scale of the loss
     assert np.abs(table.stored(case, model)[0] - was[0]).max() > 1e-4
