@@ -125,12 +125,13 @@ ROWS: dict[str, dict[str, tuple[str, ...]]] = {
         "penalized": ("entries",),
         "digits": ("monitored", "carried", "measured"),
     },
+    # Each row costs two processes; what is new to them is how they agree.
     "workers": {
         "zoo": FEW,
-        "parametrized": PARAMETRIZED,
+        "parametrized": ("dense spectral", "dense scheduled mask"),
         "called": ("alone",),
         "penalized": ("entries",),
-        "digits": ("monitored", "carried", "measured", "by_fit", "by_codes"),
+        "digits": ("monitored", "carried", "by_fit", "by_codes"),
     },
     "data": {"zoo": FEW, "penalized": ("entries",), "digits": ("monitored",)},
     "model": {

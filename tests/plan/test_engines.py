@@ -17,6 +17,7 @@ import steelyard as sy
 from steelyard.metrics import chosen
 from steelyard.opening import opener
 from steelyard.plan import plan_of, run
+from steelyard.plan._ray import _init
 from steelyard.plan._remote import measured as there
 from steelyard.plan._remote import packed
 
@@ -356,6 +357,31 @@ def test_another_version_there(ray, monkeypatch, tmp_path):
     monkeypatch.setattr("steelyard.__version__", "0.0.0")
     with pytest.raises(sy.SteelyardError, match="their readings might differ"):
         measured(Fragile(tmp_path), "ray")
+
+
+@pytest.mark.parametrize("failures", [0, 2, 3])
+def test_a_ray_client_server_that_did_not_start_is_asked_for_again(failures):
+    """On a busy machine it may not come up in the time that Ray gives it."""
+
+    class Library:
+        def __init__(self):
+            self.tried = 0
+
+        def init(self, address, **told):
+            self.tried += 1
+            if self.tried <= failures:
+                raise ConnectionAbortedError("Initialization failure from server")
+
+        def shutdown(self):
+            pass
+
+    library = Library()
+    if failures < 3:
+        _init(library, "ray://there:1")
+        assert library.tried == failures + 1
+    else:
+        with pytest.raises(ConnectionAbortedError):
+            _init(library, "ray://there:1")
 
 
 def test_a_ray_cluster_by_its_address(ray, tmp_path):

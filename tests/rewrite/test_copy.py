@@ -404,6 +404,7 @@ def test_codes_arrive_as_floats(mode):
     assert_same(new, old, ["proj/kernel", "head/kernel"])
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("mode", ["int8", "int4"])
 def test_codes_to_codes(mode):
     old, new = quantized(net(), mode), quantized(net(seed=4), mode)
@@ -415,6 +416,7 @@ def test_codes_to_codes(mode):
     assert_same(kernels, old, ["proj/kernel", "head/kernel"])
 
 
+@pytest.mark.in_turn
 @pytest.mark.parametrize("mode", [None, "int4"])
 def test_codes_take_no_other_values(mode):
     old, new = net(), quantized(net(seed=4), "int8")

@@ -18,6 +18,7 @@ from steelyard.plan._remote import measured, version
 from steelyard.plan._work import Readings
 
 _SECONDS = 10
+_TRIES = 3
 _STORE = 100 << 20  # readings are small
 _LONGEST = 24  # the path of a socket has 107 bytes, and Ray wants most of them
 # As on systems for which Ray makes no clusters: all that it starts listens to this machine only.
@@ -188,7 +189,7 @@ def _connect(library: Any, address: str) -> None:
             parts = urlsplit(address)
             place = (parts.hostname or "", parts.port or 10001)
             socket.create_connection(place, timeout=_SECONDS).close()
-        library.init(address, log_to_driver=False, logging_level="ERROR")
+        _init(library, address)
     except ImportError as error:
         raise MissingDependencyError(
             f"A Ray cluster at {address!r} needs Ray's client: pip install 'steelyard[ray]'"
@@ -197,6 +198,18 @@ def _connect(library: Any, address: str) -> None:
         raise SteelyardError(
             f"No Ray cluster answers at {address!r}: {_first_line(error)}"
         ) from error
+
+
+def _init(library: Any, address: str) -> None:
+    """Connects; a client server that did not start in time, on a busy machine, may the next one."""
+    for left in reversed(range(_TRIES)):
+        try:
+            library.init(address, log_to_driver=False, logging_level="ERROR")
+            return
+        except ConnectionAbortedError:
+            if not left:
+                raise
+            library.shutdown()
 
 
 @contextmanager
