@@ -7,6 +7,7 @@ others are taken with it, nor on whether the rows follow each other in memory.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -96,7 +97,7 @@ def _by_column(tile: np.ndarray) -> np.ndarray:
     if beside == 1:
         return sums
     found = np.add.reduce(sums.reshape(-1, columns), axis=0, dtype="float64")
-    return found + np.add.reduce(tile[whole:], axis=0, dtype="float64")
+    return found if whole == rows else found + np.add.reduce(tile[whole:], axis=0, dtype="float64")
 
 
 def _by_row(tile: np.ndarray) -> np.ndarray:
@@ -121,6 +122,7 @@ def _zeros(absolute: np.ndarray) -> int:
     return absolute.size - int(np.count_nonzero(absolute.view(f"int{8 * absolute.itemsize}")))
 
 
+@functools.lru_cache(64)
 def _ones(count: int, dtype: np.dtype) -> np.ndarray:
     return np.ones(count, dtype)
 
