@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import steelyard as sy
-from steelyard.monitor import _moves
 
 BOTH = ("l2_norm", "update_ratio")
 QUIET = dict(on_nonfinite="record", on_finding="record")
@@ -24,11 +23,8 @@ def trained(monitor):
     return model
 
 
-@pytest.mark.parametrize("threads", [False, True], ids=["one thread", "threads"])
-def test_as_measured_on_its_own(threads, monkeypatch):
+def test_as_measured_on_its_own():
     """The same as where each is worked out by itself."""
-    monkeypatch.setattr(_moves, "_WORTHWHILE", 1 if threads else 1 << 60)
-    monkeypatch.setattr(_moves, "cores", lambda: 2)
     steps, alone = {}, {}
     one = sy.Monitor(BOTH, "**", 1, lambda step, told: steps.update({step: told}), **QUIET)
     model = trained(one)

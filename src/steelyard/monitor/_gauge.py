@@ -62,12 +62,16 @@ class Gauge:
         known = self._moves.with_norms() if self._moves and self._norm else set()
         rest = [spec for spec in self.specs if spec.address not in known]
         self._plan = plan_of(rest, alone, view=view)
+        # Norms are over before another thread has begun.
+        self._engine = "serial" if all(row.group == "norms" for row in alone) else "auto"
 
     def take(self, gradient_of: GradientOf) -> tuple[Reading, ...]:
         """The readings of now, by weight and metric; nothing is raised for what a weight is."""
         found: dict[tuple[str, str], Reading] = {}
         viewed = _Viewed(self._source)
-        for _, readings in run(self._plan, lambda: viewed, memory=bytes_of(self._memory)):
+        for _, readings in run(
+            self._plan, lambda: viewed, engine=self._engine, memory=bytes_of(self._memory)
+        ):
             found |= {(one.address, one.metric): one for one in readings}
         beside = [row for row in self._rows if row.needs in metrics.BESIDE]
         rest = [row for row in beside if self._moves is None or row.name not in _RATIOS]
