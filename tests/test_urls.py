@@ -13,12 +13,22 @@ pytestmark = pytest.mark.no_keras
 def test_what_is_a_url():
     for url in ("https://a.b/c", "s3://a/b", "memory://a", "gs://a/b", "HTTP://a/b"):
         assert is_url(url)
-    for path in ("a/b", "/a", "C:/a", "a:b", "file:///a", Path("http://a"), "://a", None, 3):
+    for path in (
+        "a/b",
+        "/a",
+        "C:/a",
+        "a:b",
+        Path("/a").as_uri(),
+        Path("http://a"),
+        "://a",
+        None,
+        3,
+    ):
         assert not is_url(path)
 
 
 def test_a_file_url_is_a_path():
-    assert on_disk("file:///a%20b/c") == on_disk("file://localhost/a%20b/c") == "/a b/c"
+    assert on_disk(Path("/a b/c").as_uri()) == on_disk("file://localhost/a%20b/c") == "/a b/c"
     assert on_disk("a%20b") == "a%20b" and on_disk(Path("a")) == "a"
     with pytest.raises(SteelyardError, match="of this machine"):
         on_disk("file://server/a")

@@ -31,7 +31,7 @@ def is_web(path: object) -> bool:
 
 
 def on_disk(path: str | PathLike[str]) -> str:
-    """A path as it is; of `file:///a%20b` the path `/a b`; any other URL as it is.
+    """A path as it is; the path that a `file:` URL stands for; any other URL as it is.
 
     Raises:
         SteelyardError: A URL of a file of another machine.
@@ -41,7 +41,7 @@ def on_disk(path: str | PathLike[str]) -> str:
         return path
     parts = urlsplit(path)
     if parts.netloc not in ("", "localhost"):
-        raise SteelyardError(f"{shown(path)}: a file of this machine is named file:///…")
+        raise SteelyardError(f"{shown(path)}: a URL of a file of this machine names no other")
     from urllib.request import url2pathname  # which brings much along
 
     return url2pathname(parts.path)

@@ -5,6 +5,7 @@ import socket
 import ssl
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -198,7 +199,10 @@ def test_where_that_is_good_for_a_while_only(web, url):
     assert np.array_equal(found.one().numpy(), ARRAY)
 
 
-@pytest.mark.parametrize("where", ["file:///etc/passwd", "ftp://127.0.0.1/x", "memory://x", ""])
+HERE = Path("/etc/passwd").as_uri()
+
+
+@pytest.mark.parametrize("where", [HERE, "ftp://127.0.0.1/x", "memory://x", ""])
 def test_to_what_is_not_of_the_web(web, url, where):
     sends_on(web, where)
     refused(url, "no address of the web; it was not followed")
